@@ -1,0 +1,92 @@
+"""Fixtures that every test may use: tiny encoders of each family, clips of unequal length, and the offline switch."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import CONFIG_MAPPING, PreTrainedConfig
+
+FAMILIES = ("whisper", "wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
+VARIANTS = {
+    # base-sized checkpoints: group norm in the front-end, post-norm layers
+    "post_norm": {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False},
+    # large ones: layer norm throughout the front-end, pre-norm layers
+    "pre_norm": {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True},
+}
+FAMILY_VARIANTS = [("whisper", "pre_norm")] + [
+    (family, variant) for family in FAMILIES if family != "whisper" for variant in VARIANTS
+]
+
+
+def make_tiny_backbone_config(family: str, variant: str = "post_norm", **changes) -> PreTrainedConfig:
+    """An encoder of 32 channels and 3 layers; Whisper's position table holds 3 s."""
+    if family == "whisper":
+        fields = {
+            "d_model": 32,
+            "encoder_layers": 3,
+            "decoder_layers": 1,
+            "encoder_attention_heads": 4,
+            "decoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "decoder_ffn_dim": 64,
+            "num_mel_bins": 16,
+            "max_source_positions": 150,
+            "vocab_size": 64,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "decoder_start_token_id": 1,
+        }
+    else:
+        fields = {
+            "hidden_size": 32,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "intermediate_size": 64,
+            "conv_dim": [16] * 7,
+            "num_conv_pos_embeddings": 16,
+            "num_conv_pos_embedding_groups": 4,
+            "vocab_size": 32,
+            **VARIANTS[variant],
+        }
+    return CONFIG_MAPPING[family](**{**fields, **changes})
+
+
+def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Draws every weight anew, so that zero biases and unit gains hide nothing."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator)
+            offset = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+            parameter.copy_(offset + 0.15 * noise)
+    return model
+
+
+@pytest.fixture
+def tiny_backbone_config():
+    """The function that makes a tiny backbone config of a family and variant."""
+    return make_tiny_backbone_config
+
+
+@pytest.fixture
+def unequal_clips() -> list[torch.Tensor]:
+    """Four clips at 16 kHz of 1.93, 0.41, 1.2 and 0.06 s, of different loudness."""
+    generator = torch.Generator().manual_seed(7)
+    seconds_and_gain = [(1.93, 0.3), (0.41, 0.05), (1.2, 0.9), (0.06, 0.2)]
+    return [gain * torch.randn(int(16_000 * s), generator=generator) for s, gain in seconds_and_gain]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real recordings; skips where it is missing."""
+    folder = Path(os.environ.get("NVV_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real recordings not found at {folder}; set NVV_TEST_DATA")
+    return folder
