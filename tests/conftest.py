@@ -6,11 +6,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import CONFIG_MAPPING, PreTrainedConfig
+
+from nvv import NvvConfig, NvvForAudioClassification
 
 FAMILIES = ("whisper", "wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 VARIANTS = {
@@ -30,6 +33,7 @@ def make_tiny_backbone_config(family: str, variant: str = "post_norm", **changes
         fields = {
             "d_model": 32,
             "encoder_layers": 3,
+            "num_hidden_layers": 3,
             "decoder_layers": 1,
             "encoder_attention_heads": 4,
             "decoder_attention_heads": 4,
@@ -58,7 +62,7 @@ def make_tiny_backbone_config(family: str, variant: str = "post_norm", **changes
     return CONFIG_MAPPING[family](**{**fields, **changes})
 
 
-def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+def randomise_weights(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     """Draws every weight anew, so that zero biases and unit gains hide nothing."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -69,17 +73,63 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     return model
 
 
+def pad_clips(clips: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A batch as the feature extractor pads it, `input_values` and `attention_mask`."""
+    longest = max(len(clip) for clip in clips)
+    values = torch.stack([torch.nn.functional.pad(clip, (0, longest - len(clip))) for clip in clips])
+    mask = torch.stack([(torch.arange(longest) < len(clip)).long() for clip in clips])
+    return {"input_values": values, "attention_mask": mask}
+
+
 @pytest.fixture
-def tiny_backbone_config():
+def tiny_backbone_config() -> Callable[..., PreTrainedConfig]:
     """The function that makes a tiny backbone config of a family and variant."""
     return make_tiny_backbone_config
 
 
+@pytest.fixture(params=FAMILY_VARIANTS, ids=["-".join(pair) for pair in FAMILY_VARIANTS])
+def family_variant(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Each family in each of its layouts, one test run for each."""
+    return request.param
+
+
+@pytest.fixture
+def every_backbone_config(family_variant: tuple[str, str]) -> PreTrainedConfig:
+    """A tiny config of each family in each of its layouts."""
+    return make_tiny_backbone_config(*family_variant)
+
+
+@pytest.fixture
+def tiny_model() -> Callable[..., NvvForAudioClassification]:
+    """The function that makes a classifier from a backbone config, with random weights throughout."""
+
+    def make(backbone_config: PreTrainedConfig, **fields) -> NvvForAudioClassification:
+        defaults = {"projection_size": 24, "max_seconds": 3.0, "padding_seconds": 3.0}
+        if "id2label" not in fields:
+            defaults["num_labels"] = 5
+        config = NvvConfig(backbone_config=backbone_config, **{**defaults, **fields})
+        return randomise_weights(NvvForAudioClassification(config)).eval()
+
+    return make
+
+
+@pytest.fixture
+def randomise() -> Callable[..., torch.nn.Module]:
+    """The function that draws every weight of a model anew."""
+    return randomise_weights
+
+
+@pytest.fixture
+def pad() -> Callable[[list[torch.Tensor]], dict[str, torch.Tensor]]:
+    """The function that pads clips to a batch with its mask."""
+    return pad_clips
+
+
 @pytest.fixture
 def unequal_clips() -> list[torch.Tensor]:
-    """Four clips at 16 kHz of 1.93, 0.41, 1.2 and 0.06 s, of different loudness."""
+    """Five clips at 16 kHz of 1.93, 0.41, 1.2, 0.06 and 0.01 s, of different loudness."""
     generator = torch.Generator().manual_seed(7)
-    seconds_and_gain = [(1.93, 0.3), (0.41, 0.05), (1.2, 0.9), (0.06, 0.2)]
+    seconds_and_gain = [(1.93, 0.3), (0.41, 0.05), (1.2, 0.9), (0.06, 0.2), (0.01, 0.2)]
     return [gain * torch.randn(int(16_000 * s), generator=generator) for s, gain in seconds_and_gain]
 
 

@@ -323,16 +323,18 @@ class PositionBias:
 
     Args:
         attention: The first layer's attention, which owns the embedding.
-        num_frames: The length that most layers see; computed once.
+        num_frames: The length that most layers see: computed once.
+        recompute: Compute it in every layer instead. Gradient checkpointing runs a layer again on its own, and what the
+            layers share outside cannot be part of that.
     """
 
-    def __init__(self, attention: WavLMAttention, num_frames: int) -> None:
+    def __init__(self, attention: WavLMAttention, num_frames: int, *, recompute: bool = False) -> None:
         self._compute = attention.compute_bias
-        self._usual = self._compute(num_frames, num_frames)
+        self._usual = None if recompute else self._compute(num_frames, num_frames)
 
     def __call__(self, num_frames: int) -> torch.Tensor:
         """The bias `(heads, num_frames, num_frames)`."""
-        if num_frames == self._usual.shape[-1]:
+        if self._usual is not None and num_frames == self._usual.shape[-1]:
             return self._usual
         return self._compute(num_frames, num_frames)
 
@@ -387,8 +389,10 @@ class NvvWavLMModel(_ConvolutionalBackbone, WavLMModel):
 
     def _layer_arguments(self, hidden_states: torch.Tensor) -> dict[str, Any]:
         # Found by search: a tuner may have wrapped the layer.
-        first = next(module for module in self.encoder.layers[0].modules() if isinstance(module, WavLMAttention))
-        return {"position_bias": PositionBias(first, hidden_states.shape[1])}
+        modules = list(self.encoder.layers[0].modules())
+        first = next(module for module in modules if isinstance(module, WavLMAttention))
+        recompute = self.training and any(getattr(module, "gradient_checkpointing", False) for module in modules)
+        return {"position_bias": PositionBias(first, hidden_states.shape[1], recompute=recompute)}
 
 
 BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {
