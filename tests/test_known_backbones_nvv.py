@@ -33,7 +33,8 @@ def test_known_backbone_has_the_size_of_torchaudios_own_model(backbone_id, torch
 
 def test_known_whisper_tiny_has_its_published_size():
     # conv1 80·384·3 + 384, conv2 384·384·3 + 384, positions 1500·384, 4 layers of
-    # attention 4·384² + 3·384 (no key bias), feed-forward 2·384·1536 + 1536 + 384 and two norms 2·2·384, last norm 2·384
+    # attention 4·384² + 3·384 (no key bias), feed-forward 2·384·1536 + 1536 + 384 and
+    # two norms 2·2·384, last norm 2·384
     layer = 4 * 384**2 + 3 * 384 + 2 * 384 * 1536 + 1536 + 384 + 4 * 384
     expected = 80 * 384 * 3 + 384 + 384 * 384 * 3 + 384 + 1500 * 384 + 4 * layer + 2 * 384
     assert count_parameters("openai/whisper-tiny") == expected

@@ -292,10 +292,10 @@ class NvvForAudioClassification(PreTrainedModel):
         model, report = super().from_pretrained(
             None, *model_args, config=config, state_dict=weights, output_loading_info=True, **kwargs
         )
-        if is_adapter:
-            report = model.load_adapter(path, adapter_name=adapter_name, adapter_kwargs=hub_arguments).to_dict()
         if report["missing_keys"]:
             raise ValueError(f"{path} lacks the weight {sorted(report['missing_keys'])[0]} and perhaps others.")
+        if is_adapter:
+            _load_adapter(model, path, adapter_name=adapter_name, hub_arguments=hub_arguments)
         model.config.name_or_path = str(path)
         return (model, report) if output_loading_info else model
 
@@ -325,6 +325,14 @@ def _register_tuners() -> None:
     from .tuners_nvv import register_tuners
 
     register_tuners()
+
+
+def _load_adapter(
+    model: NvvForAudioClassification, path: str, *, adapter_name: str, hub_arguments: dict[str, Any]
+) -> None:
+    from .tuners_nvv import load_adapter
+
+    load_adapter(model, str(path), adapter_name=adapter_name, **hub_arguments)
 
 
 def _check_config_fields(fields: dict[str, Any]) -> None:
