@@ -185,6 +185,9 @@ class _NvvTuner(BaseTuner):
 
     def _prepare_adapter_config(self, peft_config: PeftConfig, model_config: dict) -> PeftConfig:
         del model_config  # the layers are found in the model itself, in `_prepare_model`
+        if not hasattr(BaseTuner, "_get_adapter_state_dict"):
+            # Older versions save only the methods that they list themselves.
+            raise ImportError(f"{peft_config.peft_type.value} needs peft 0.21 or later, found {peft.__version__}.")
         return peft_config
 
     def _prepare_model(self, peft_config: PeftConfig, model: nn.Module) -> None:

@@ -1,0 +1,47 @@
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nvv
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_importing_is_quiet_and_leaves_datasets_alone():
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, nvv; assert 'datasets' not in sys.modules; nvv.load_corpus"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_public_names_exist():
+    assert all(hasattr(nvv, name) for name in nvv.__all__)
+    with pytest.raises(AttributeError, match="'nvv' has no attribute 'laod_corpus'"):
+        nvv.laod_corpus  # noqa: B018
+
+
+def test_version_has_one_value():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.+)$", citation, re.MULTILINE)[1] == nvv.__version__
+    assert f"## {nvv.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_imports_of_the_remote_code_bundle_stay_inside_it():
+    allowed = {"torch", "transformers", "peft", "safetensors"} | set(sys.stdlib_module_names)
+    bundle = sorted((ROOT / "src" / "nvv").glob("*_nvv.py"))
+    assert len(bundle) > 5
+    for path in bundle:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= allowed, path.name
+            elif isinstance(node, ast.ImportFrom) and node.level:
+                assert node.level == 1 and node.module.endswith("_nvv"), f"{path.name}: {node.module}"
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module.split(".")[0] in allowed, f"{path.name}: {node.module}"
