@@ -1,0 +1,1 @@
+"""Loading scripts, one folder a corpus; installed as ``nvv.dataset_scripts``."""

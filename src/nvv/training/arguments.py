@@ -1,0 +1,265 @@
+"""What a training run can be told: one dataclass for the model, one for the data, one for the training loop.
+
+The fourth group, how the backbone is tuned, is `nvv.training.tuning.TuningArguments`; reading all four from YAML files
+and the command line is the neighbour `config_files`. Field names are unique over the four groups, because every field
+is also a command-line option. The defaults of the training loop are those in force in the LINKS study
+(links-ads/kk-nonverbal-vocal-class): batch 16 × 2 accumulation steps, 50 epochs, AdamW at 1e-4 with weight decay 0.01,
+linear decay, no warm-up, the checkpoint with the best validation macro-F1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from ..configuration_nvv import HEADS, PADDINGS, POOLINGS
+
+SPLIT_PROTOCOLS = ("speaker", "stratified", "official")
+SAMPLING_STRATEGIES = ("group_by_length", "random", "sequential")
+
+
+class ArgumentsError(ValueError):
+    """An argument has a value that cannot be used, alone or beside another."""
+
+
+def _check_choice(name: str, value: Any, *, allowed: Collection[str]) -> None:
+    """Raise unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ArgumentsError(f"{name}: expected one of {', '.join(allowed)}; found {value!r}.")
+
+
+def _check_number(name: str, value: float | None, *, above: float, inclusive: bool = False) -> None:
+    """Raise unless `value` is None or lies above a bound."""
+    if value is None or value > above or (inclusive and value == above):
+        return
+    raise ArgumentsError(f"{name}: expected {'at least' if inclusive else 'more than'} {above}, found {value!r}.")
+
+
+@dataclass
+class ModelArguments:
+    """Which backbone, how much of it, and what stands on top. Lengths are in seconds.
+
+    Raises:
+        ArgumentsError: for a value outside its range, naming field, value and what is allowed.
+    """
+
+    backbone: str = field(
+        default="openai/whisper-tiny",
+        metadata={"help": "Hub id of the speech encoder, or a folder that holds one."},
+    )
+    backbone_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of the backbone on the Hub; none: its main branch."}
+    )
+    random_init: bool = field(
+        default=False,
+        metadata={"help": "Build the backbone at its true size with random weights: needs no network, knows nothing."},
+    )
+    num_backbone_layers: int | None = field(
+        default=None, metadata={"help": "Keep only this many of the backbone's first layers; none: all of them."}
+    )
+    summed_layers: list[int] | None = field(
+        default=None,
+        metadata={"help": "Hidden states in the weighted sum: 0 is the embedding output, n layer n; none: all."},
+    )
+    use_weighted_layer_sum: bool = field(
+        default=True, metadata={"help": "Learn a weighted sum of hidden states; false: take the last one."}
+    )
+    head: str = field(default="linear", metadata={"help": f"What classifies: {', '.join(HEADS)}."})
+    pooling: str = field(default="mean", metadata={"help": f"How frames become one vector: {', '.join(POOLINGS)}."})
+    projection_size: int = field(default=256, metadata={"help": "Width of the layer before the classifier."})
+    head_dropout: float = field(default=0.1, metadata={"help": "Dropout probability in the mlp head, in [0, 1)."})
+    label_smoothing: float = field(default=0.0, metadata={"help": "Share of each target spread over all classes."})
+    padding: str = field(
+        default="mask",
+        metadata={
+            "help": "mask: padding is hidden from the model; silence: every clip is padded to padding_seconds and the "
+            "model hears it."
+        },
+    )
+    padding_seconds: float = field(default=7.0, metadata={"help": "Length that padding: silence pads to."})
+    pool_padding: bool = field(
+        default=False, metadata={"help": "With padding: silence, let the pooling include the silence."}
+    )
+    max_seconds: float = field(
+        default=7.0,
+        metadata={"help": "Longer clips are cropped: at random while training, from the start when evaluated."},
+    )
+
+    layerdrop: float = field(
+        default=0.0, metadata={"help": "Probability of skipping a backbone layer while training, in [0, 1)."}
+    )
+    apply_spec_augment: bool = field(
+        default=False, metadata={"help": "Mask spans of frames while training, as the checkpoint's config says."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field that has a bounded set of values."""
+        if not self.backbone:
+            raise ArgumentsError("backbone: expected a Hub id or a folder, found nothing.")
+        _check_choice("head", self.head, allowed=HEADS)
+        _check_choice("pooling", self.pooling, allowed=POOLINGS)
+        _check_choice("padding", self.padding, allowed=PADDINGS)
+        _check_number("num_backbone_layers", self.num_backbone_layers, above=1, inclusive=True)
+        _check_number("projection_size", self.projection_size, above=1, inclusive=True)
+        _check_number("max_seconds", self.max_seconds, above=0)
+        _check_number("padding_seconds", self.padding_seconds, above=0)
+        for name in ("head_dropout", "label_smoothing", "layerdrop"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ArgumentsError(f"{name}: expected a number in [0, 1), found {getattr(self, name)!r}.")
+        if self.summed_layers is not None and min(self.summed_layers, default=-1) < 0:
+            raise ArgumentsError(f"summed_layers: expected layer numbers from 0, found {self.summed_layers!r}.")
+        if self.pool_padding and self.padding != "silence":
+            raise ArgumentsError(
+                "pool_padding: expected false with padding: mask (there is nothing to pool), found true. "
+                "Set padding: silence too."
+            )
+        if self.padding == "silence" and self.max_seconds > self.padding_seconds:
+            raise ArgumentsError(
+                f"max_seconds: expected at most padding_seconds ({self.padding_seconds}) with padding: silence, "
+                f"found {self.max_seconds}."
+            )
+
+
+@dataclass
+class DataArguments:
+    """Which recordings, and how they are divided.
+
+    Raises:
+        ArgumentsError: for a value outside its range, naming field, value and what is allowed.
+    """
+
+    corpus: str = field(
+        default="synthetic",
+        metadata={"help": "A corpus name (see `nvv list`), a Hub dataset id, or a prepared folder."},
+    )
+    data_dir: str | None = field(
+        default=None, metadata={"help": "Folder with the corpus as its authors released it, where it needs one."}
+    )
+    split_protocol: str = field(
+        default="speaker",
+        metadata={"help": f"How clips are divided: {', '.join(SPLIT_PROTOCOLS)} (where the corpus has it)."},
+    )
+    data_cache_dir: str | None = field(
+        default=None, metadata={"help": "Where prepared corpora are kept; none: the datasets library's own cache."}
+    )
+    max_train_clips: int | None = field(
+        default=None, metadata={"help": "Train on this many clips, evenly taken from the split; none: all."}
+    )
+    max_evaluation_clips: int | None = field(
+        default=None, metadata={"help": "The same for validation and test: for trying things out, not for results."}
+    )
+    decoded_audio_mebibytes: int = field(
+        default=1024, metadata={"help": "Decoded clips kept in memory at most, for each split; 0: decode every time."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field that has a bounded set of values."""
+        if not self.corpus:
+            raise ArgumentsError("corpus: expected a corpus name, a Hub dataset id or a folder, found nothing.")
+        _check_choice("split_protocol", self.split_protocol, allowed=SPLIT_PROTOCOLS)
+        _check_number("max_train_clips", self.max_train_clips, above=1, inclusive=True)
+        _check_number("max_evaluation_clips", self.max_evaluation_clips, above=1, inclusive=True)
+        _check_number("decoded_audio_mebibytes", self.decoded_audio_mebibytes, above=0, inclusive=True)
+
+
+@dataclass
+class NvvTrainingArguments(TrainingArguments):
+    """`transformers.TrainingArguments` with the published defaults and what a run of `nvv` adds.
+
+    Raises:
+        ArgumentsError: for a combination that would train something else than asked for.
+    """
+
+    per_device_train_batch_size: int = field(default=16, metadata={"help": "Clips a step on each device."})
+    per_device_eval_batch_size: int = field(
+        default=16, metadata={"help": "Clips a step when evaluating; changes speed, not scores."}
+    )
+    gradient_accumulation_steps: int = field(default=2, metadata={"help": "Steps between two updates."})
+    num_train_epochs: float = field(default=50.0, metadata={"help": "Passes over the training split."})
+    learning_rate: float = field(default=1e-4, metadata={"help": "The largest learning rate of the schedule."})
+    weight_decay: float = field(default=0.01, metadata={"help": "AdamW's weight decay, not on biases and norms."})
+    logging_strategy: str = field(default="epoch", metadata={"help": "When the training loss is logged."})
+    eval_strategy: str = field(default="epoch", metadata={"help": "When the validation split is scored."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When a checkpoint is written."})
+    save_total_limit: int | None = field(
+        default=2, metadata={"help": "Checkpoints kept: the last ones, and the best one in any case."}
+    )
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "Test and save the checkpoint that validation chose."}
+    )
+    metric_for_best_model: str | None = field(
+        default="macro_f1", metadata={"help": "Validation score that chooses the checkpoint."}
+    )
+    train_sampling_strategy: str = field(
+        default="group_by_length",
+        metadata={"help": f"Order of training clips: {', '.join(SAMPLING_STRATEGIES)}."},
+    )
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "A resumed run keeps counting early stopping's patience where it was."}
+    )
+    resume_from_checkpoint: str | None = field(
+        default=None,
+        metadata={"help": "`last`: go on from the last complete checkpoint in output_dir; or a checkpoint's folder."},
+    )
+    class_balanced_loss: bool = field(
+        default=False,
+        metadata={"help": "Weigh class c by n / (k · n_c): n training clips, k classes, n_c clips of the class."},
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after this many evaluations without a better score; none: never."}
+    )
+    early_stopping_threshold: float = field(
+        default=0.0, metadata={"help": "How much better a score must be to count for early stopping."}
+    )
+    num_bootstrap_resamples: int = field(
+        default=1000, metadata={"help": "Bootstrap resamples behind each 95 % interval."}
+    )
+    overwrite_output_dir: bool = field(
+        default=False, metadata={"help": "Delete what another run left in output_dir, then start."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check what the base class cannot know, and let it do the rest."""
+        if not self.output_dir:
+            raise ArgumentsError(
+                "output_dir: expected a folder to write the run to, found nothing. Pass --output_dir runs/NAME."
+            )
+        has_accelerator = torch.accelerator.is_available()
+        if self.fp16 and not has_accelerator:
+            raise ArgumentsError("fp16: needs a GPU, and none is here. A CPU can do --fp16 false --bf16 true.")
+        if not has_accelerator:
+            # The base class refuses bf16 unless told that the CPU is meant, and would pin memory for no device.
+            self.use_cpu = True
+        super().__post_init__()
+        _check_choice("train_sampling_strategy", self.train_sampling_strategy, allowed=SAMPLING_STRATEGIES)
+        _check_number("early_stopping_patience", self.early_stopping_patience, above=1, inclusive=True)
+        _check_number("early_stopping_threshold", self.early_stopping_threshold, above=0, inclusive=True)
+        _check_number("num_bootstrap_resamples", self.num_bootstrap_resamples, above=1, inclusive=True)
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        """Refuse what the base class would accept and then do differently from what it says."""
+        if self.label_smoothing_factor:
+            # The base class's own smoothing computes another loss and would leave the class weights out.
+            raise ArgumentsError(
+                f"label_smoothing_factor: expected 0, found {self.label_smoothing_factor}. "
+                "Use label_smoothing, which goes together with class_balanced_loss."
+            )
+        if self.prediction_loss_only or self.batch_eval_metrics:
+            raise ArgumentsError(
+                "prediction_loss_only, batch_eval_metrics: expected false, found true. Scores need all predictions."
+            )
+        if self.early_stopping_patience is not None and not self.load_best_model_at_end:
+            raise ArgumentsError(
+                f"early_stopping_patience: {self.early_stopping_patience} needs load_best_model_at_end: true, or the "
+                "run would end with the model that made it stop."
+            )
+        if self.resume_from_checkpoint and self.overwrite_output_dir:
+            raise ArgumentsError(
+                f"overwrite_output_dir: expected false with resume_from_checkpoint ({self.resume_from_checkpoint!r}): "
+                "it would delete the checkpoint to resume from."
+            )

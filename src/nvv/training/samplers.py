@@ -1,0 +1,93 @@
+"""The order of clips: by length in evaluation, shuffled in batches of like length in training.
+
+Orders depend on seed and epoch only, never on torch's global random state: transformers' own length-grouped sampler
+draws from that state, so a run resumed within an epoch, or one of several processes that has drawn once more than
+another, would see other batches. Length grouping follows the idea of that sampler (sort within large random blocks);
+unlike it, the batches of a block are shuffled, so that the optimiser does not see lengths fall. Own work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+_BATCHES_PER_BLOCK = 10
+"""More: less padding, but batches that hold the same neighbours epoch after epoch."""
+
+
+class TrainingSampler(torch.utils.data.Sampler):
+    """Gives (index, epoch) pairs of a whole epoch, for `ClipDataset`.
+
+    Args:
+        lengths: length of each clip (clips,), any unit.
+        strategy: `group_by_length`, `random` or `sequential`.
+        batch_size: clips in a batch, > 0; matters to `group_by_length` only.
+        seed: of the shuffling.
+
+    Example:
+        >>> list(TrainingSampler([3, 1, 2], strategy="sequential", batch_size=2, seed=0))
+        [(0, 0), (1, 0), (2, 0)]
+    """
+
+    def __init__(self, lengths: Sequence[int], *, strategy: str, batch_size: int, seed: int) -> None:
+        self._lengths = np.asarray(lengths)
+        self._strategy = strategy
+        self._batch_size = batch_size
+        self._seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0; transformers and accelerate call this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch = self.epoch
+        return iter([(int(index), epoch) for index in self._order(epoch)])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Return the epoch's clip indices (clips,)."""
+        indices = np.arange(len(self._lengths))
+        if self._strategy == "sequential":
+            return indices
+        generator = np.random.default_rng((self._seed, epoch))
+        generator.shuffle(indices)
+        if self._strategy == "random":
+            return indices
+        block_size = self._batch_size * _BATCHES_PER_BLOCK
+        blocks = [indices[start : start + block_size] for start in range(0, len(indices), block_size)]
+        return np.concatenate([self._group(block, generator=generator) for block in blocks])
+
+    def _group(self, block: np.ndarray, *, generator: np.random.Generator) -> np.ndarray:
+        """Put the clips of one block into batches of like length, in random order."""
+        block = block[np.argsort(-self._lengths[block], kind="stable")]
+        batches = [block[start : start + self._batch_size] for start in range(0, len(block), self._batch_size)]
+        # An incomplete batch stays last, or it would shift every batch after it.
+        incomplete = [batches.pop()] if len(batches[-1]) < self._batch_size else []
+        generator.shuffle(batches)
+        return np.concatenate([*batches, *incomplete])
+
+
+class LengthSortedSampler(torch.utils.data.Sampler):
+    """Gives indices by falling length, so that a batch holds clips of like length and the largest batch comes first.
+
+    Args:
+        lengths: length of each clip (clips,), any unit.
+
+    Example:
+        >>> list(LengthSortedSampler([3, 1, 2]))
+        [0, 2, 1]
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self.order: np.ndarray = np.argsort(-np.asarray(lengths), kind="stable")
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order.tolist())

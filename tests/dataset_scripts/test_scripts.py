@@ -1,0 +1,61 @@
+"""What holds for every loading script and its card."""
+
+import ast
+import importlib.resources
+import shutil
+import sys
+
+import datasets
+import pytest
+from huggingface_hub import DatasetCard
+
+from nvv.data import corpus_builder, list_corpora
+
+SCRIPTS = importlib.resources.files("nvv.dataset_scripts")
+
+
+@pytest.mark.parametrize("name", list_corpora())
+def test_script_imports_only_datasets_nvv_and_the_standard_library(name):
+    tree = ast.parse((SCRIPTS / name / f"{name}.py").read_text(encoding="utf-8"))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(node.module.partition(".")[0])
+    assert imported - set(sys.stdlib_module_names) <= {"datasets", "nvv"}
+
+
+@pytest.mark.parametrize("name", list_corpora())
+def test_card_agrees_with_the_script(name):
+    builder_class = corpus_builder(name)
+    facts = builder_class.FACTS
+    card = DatasetCard.load(SCRIPTS / name / "README.md")
+    card_data = card.data.to_dict()
+    assert card_data["license"] == facts.licence
+    assert card_data["pretty_name"] == facts.pretty_name
+    assert card_data["task_categories"] == ["audio-classification"]
+    assert ("synthetic" in card_data["tags"]) is facts.is_synthetic
+    assert ("no evidence" in card.text) is facts.is_synthetic
+    for label in builder_class.LABELS or ():
+        assert label in card.text
+    for column in ("audio", "label", "file", "speaker_id", *builder_class.METADATA):
+        assert f"`{column}`" in card.text
+
+
+@pytest.mark.parametrize("name", list_corpora())
+def test_script_has_both_protocols_with_speaker_as_default(name):
+    builder_class = corpus_builder(name)
+    assert builder_class.DEFAULT_CONFIG_NAME == "speaker"
+    assert {"speaker", "stratified"} <= {config.name for config in builder_class.BUILDER_CONFIGS}
+
+
+@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
+def test_script_loads_the_classic_way(tmp_path, raw_folder):
+    # A copy, because datasets 3 leaves a lock file beside the folder.
+    path = shutil.copytree(SCRIPTS / "nonverbal_vocalization", tmp_path / "scripts" / "nonverbal_vocalization")
+    loaded = datasets.load_dataset(
+        str(path), data_dir=str(raw_folder), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
+    )
+    assert sum(loaded.num_rows.values()) == 36
