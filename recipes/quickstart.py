@@ -43,7 +43,7 @@ def main() -> None:
     backbone = folder.with_name(folder.name + "_backbone")
     tiny_whisper().save_pretrained(backbone)
 
-    # 2. Train bottleneck adapters in it, and a head, on eight classes of computed sounds by 24 invented voices; validate
+    # 2. Train adapters in it, and a head, on eight classes of computed sounds by 24 invented voices; validate
     #    and test on other voices.
     settings = SETTINGS | {"backbone": str(backbone), "num_train_epochs": options.num_train_epochs}
     arguments = [word for name, value in settings.items() for word in (f"--{name}", value)]

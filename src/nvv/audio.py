@@ -109,11 +109,7 @@ def decode_audio(
             )
         name = name or _name_of(source)
         waveform, source_rate, _ = _read_file(source, name)
-    if not np.isfinite(waveform).all():
-        bad = int(np.count_nonzero(~np.isfinite(waveform)))
-        raise AudioError(
-            f"{name}: {bad} of {waveform.size} samples are NaN or infinite; repair or leave out this file."
-        )
+    _check_finite(waveform, name)
     return resample(waveform, source_rate, sampling_rate=sampling_rate, name=name)
 
 

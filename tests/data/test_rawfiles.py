@@ -44,7 +44,7 @@ def test_list_does_not_depend_on_the_order_of_the_directory(tmp_path, monkeypatc
 
 def test_list_follows_links_once_when_they_form_a_circle(tmp_path):
     touch(tmp_path, "a/1.wav")
-    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "b").symlink_to(tmp_path / "a")
     assert list_files(tmp_path) == ["a/1.wav"]
 

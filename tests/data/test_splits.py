@@ -110,8 +110,21 @@ def test_speaker_split_covers_every_class_as_well_as_any_when_speakers_are_few()
         assert found[1] <= 1.5 * best[1]
 
 
-def test_speaker_split_cannot_be_bettered_by_a_move_or_a_swap():
-    files, labels, speakers = made_up_corpus(14, 3)
+def uneven_corpus(seed: int) -> tuple[list[str], dict[str, str], dict[str, str]]:
+    """Twenty speakers of 1 to 11 clips, the last of four classes most frequent."""
+    rng = random.Random(seed)
+    files, labels, speakers = [], {}, {}
+    for speaker in range(20):
+        for clip in range(rng.randrange(1, 12)):
+            file = f"{speaker:02d}/{clip}"
+            files.append(file)
+            labels[file], speakers[file] = "abcd"[min(rng.randrange(8), 3)], str(speaker)
+    return files, labels, speakers
+
+
+@pytest.mark.parametrize("seed", range(5, 13))
+def test_speaker_split_cannot_be_bettered_by_a_move_or_a_swap(seed):
+    files, labels, speakers = uneven_corpus(seed)
     split_of = speaker_split(files, labels=labels, speakers=speakers)
     names = sorted(set(speakers.values()))
     profiles = [Counter(labels[file] for file in files if speakers[file] == name) for name in names]

@@ -97,10 +97,20 @@ def test_recipe_runs_two_steps_with_a_tiny_backbone(layers, tiny_backbone_config
     backbone = parse_arguments([*files, "--output_dir", str(tmp_path)]).model.backbone
     tiny_backbone_config(known_backbone_config(backbone).model_type).save_pretrained(tmp_path / "tiny")
     small = {
-        **{"backbone": str(tmp_path / "tiny"), "random_init": "true", "max_seconds": "2", "padding_seconds": "2.5"},
-        **{"corpus": str(corpus_folder), "split_protocol": "speaker", "data_cache_dir": str(tmp_path / "cache")},
-        **{"num_train_epochs": "2", "gradient_accumulation_steps": "1", "per_device_train_batch_size": "24"},
-        **{"tuned_layers": "none", "num_bootstrap_resamples": "20", "bf16": "false", "disable_tqdm": "true"},
+        "backbone": str(tmp_path / "tiny"),
+        "random_init": "true",
+        "max_seconds": "2",
+        "padding_seconds": "2.5",
+        "corpus": str(corpus_folder),
+        "split_protocol": "speaker",
+        "data_cache_dir": str(tmp_path / "cache"),
+        "num_train_epochs": "2",
+        "gradient_accumulation_steps": "1",
+        "per_device_train_batch_size": "24",
+        "tuned_layers": "none",
+        "num_bootstrap_resamples": "20",
+        "bf16": "false",
+        "disable_tqdm": "true",
     }
     options = [word for name, value in small.items() for word in (f"--{name}", value)]
     result = train(parse_arguments([*files, *options, "--output_dir", str(tmp_path / "run")]))

@@ -34,7 +34,7 @@ def list_files(root: Path, *, suffixes: Collection[str] | None = None) -> list[s
     visited = set()
     for folder, folders, names in os.walk(root, followlinks=True, onerror=_raise):
         real = os.path.realpath(folder)
-        if False:
+        if real in visited:
             folders.clear()
             continue
         visited.add(real)

@@ -13,8 +13,8 @@ from .arguments import NvvTrainingArguments
 
 NOT_UPLOADED = ("checkpoint-*", "checkpoint-*/**", ".partial-*", ".partial-*/**", ".cache/**", "runs/**", "*.tmp")
 
-# The HTTP library's own base error, and OSError. The library's name differs between versions of huggingface_hub, so it is
-# not imported; a refused connection is an error of the first kind, being offline or without a token of the second.
+# The HTTP library's own base error, and OSError. That library's name differs between versions of huggingface_hub, so it
+# is not imported; a refused connection is an error of the first kind, being offline or without a token of the second.
 _FAILURES = HfHubHTTPError.__bases__
 
 
