@@ -40,7 +40,7 @@ def main() -> None:
     folder: Path = options.output_dir
 
     # 1. A speech encoder: Whisper's architecture, two layers of 256, random weights.
-    backbone = folder.with_name(folder.name + "_backbone")
+    backbone = folder.parent / "tiny-whisper"
     tiny_whisper().save_pretrained(backbone)
 
     # 2. Train adapters in it, and a head, on eight classes of computed sounds by 24 invented voices; validate

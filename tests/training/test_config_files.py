@@ -101,6 +101,15 @@ def test_command_line_is_refused_when_an_option_is_unknown_or_wrong(tmp_path, wo
         _parse(*words, tmp_path=tmp_path)
 
 
+def test_help_lists_the_fields_of_every_group(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse_arguments(["--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for name in ("--backbone", "--corpus", "--tuned_layers", "--early_stopping_patience", "--learning_rate"):
+        assert name in text
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.yaml: no such YAML file"):
         parse_arguments([str(tmp_path / "absent.yaml")])

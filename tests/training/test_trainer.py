@@ -104,9 +104,7 @@ def test_results_that_do_not_fit_the_clips_are_refused(make_trainer):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_training_crops_follow_seed_and_epoch_when_loaded_by_workers(make_trainer, workers):
-    trainer = make_trainer(
-        lengths=[3.0] * 4, num_train_epochs=2, dataloader_num_workers=workers, dataloader_persistent_workers=workers > 0
-    )
+    trainer = make_trainer(lengths=[3.0] * 4, num_train_epochs=2, dataloader_num_workers=workers)
     seen: list[torch.Tensor] = []
     original = trainer.training_step
 

@@ -134,7 +134,7 @@ class DataArguments:
 
     corpus: str = field(
         default="synthetic",
-        metadata={"help": "A corpus name (see `nvv list`), a Hub dataset id, or a prepared folder."},
+        metadata={"help": "A corpus that nvv.data.list_corpora() names, a Hub dataset id, or a prepared folder."},
     )
     data_dir: str | None = field(
         default=None, metadata={"help": "Folder with the corpus as its authors released it, where it needs one."}
@@ -216,7 +216,7 @@ class NvvTrainingArguments(TrainingArguments):
         default=0.0, metadata={"help": "How much better a score must be to count for early stopping."}
     )
     num_bootstrap_resamples: int = field(
-        default=1000, metadata={"help": "Bootstrap resamples behind each 95 % interval."}
+        default=1000, metadata={"help": "Bootstrap resamples behind each interval."}
     )
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Delete what another run left in output_dir, then start."}
