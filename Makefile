@@ -1,35 +1,49 @@
 # Works with nothing but make and Python 3.10 or later: each target creates the virtual environment it needs.
 PYTHON ?= python3
 VENV ?= .venv
+SCRIPTS_VENV ?= .venv-datasets3
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+SCRIPTS_STAMP = $(SCRIPTS_VENV)/.installed
+# One torch thread a worker: two workers on two cores, without the threads of one slowing the other.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: quickstart test test-all lint format clean
+.PHONY: help quickstart test test-slow test-scripts lint format clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make quickstart   set everything up, train a small classifier and look at what it learnt (about 5 minutes)"
-	@echo "make test         set up and run the tests (offline, under 10 minutes)"
-	@echo "make test-all     the same with the slow tests"
-	@echo "make lint         ruff's linter and formatter, checking only"
+	@echo "make quickstart    set everything up, train a small classifier and look at what it learnt (about 5 minutes)"
+	@echo "make test          set up and run the tests (offline, under 10 minutes)"
+	@echo "make test-slow     the tests that take longer: killed and resumed runs, two processes, the wheel"
+	@echo "make test-scripts  the loading scripts under datasets 3, in an environment of its own"
+	@echo "make lint          ruff's linter and formatter, checking only"
+
+define make_environment
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "nvv needs Python 3.10 or later; this is " + sys.version.split()[0] + ". Name another with make PYTHON=...")'
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --upgrade pip
+	$(1)/bin/python -m pip install --quiet --editable '.[dev]' $(2)
+	@touch $(1)/.installed
+endef
 
 $(STAMP): pyproject.toml setup.cfg
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "nvv needs Python 3.10 or later; this is " + sys.version.split()[0])'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	@touch $@
+	$(call make_environment,$(VENV),)
+
+$(SCRIPTS_STAMP): pyproject.toml setup.cfg
+	$(call make_environment,$(SCRIPTS_VENV),'datasets==3.6.*')
 
 quickstart: $(STAMP)
 	$(BIN)/python recipes/quickstart.py
 
-# One torch thread a worker: two workers on two cores, without the threads of one slowing the other.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not slow and not gpu'
+	$(PYTEST) -m 'not slow and not gpu'
 
-test-all: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m 'not gpu'
+test-slow: $(STAMP)
+	$(PYTEST) -m 'slow and not gpu'
+
+test-scripts: $(SCRIPTS_STAMP)
+	$(SCRIPTS_VENV)/bin/python -m pytest -q tests/data tests/dataset_scripts tests/hub/test_dataset_card.py tests/hub/test_dataset_repository.py tests/test_cli.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -40,4 +54,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(SCRIPTS_VENV) build dist .pytest_cache .ruff_cache

@@ -31,10 +31,13 @@ SETTINGS = {
 }
 
 
+DEFAULT_FOLDER = Path("runs/quickstart")
+
+
 def main() -> None:
     """Train, draw, and classify one clip."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output_dir", default="runs/quickstart", type=Path)
+    parser.add_argument("--output_dir", default=DEFAULT_FOLDER, type=Path)
     parser.add_argument("--num_train_epochs", default=SETTINGS["num_train_epochs"])
     options = parser.parse_args()
     folder: Path = options.output_dir
@@ -47,7 +50,9 @@ def main() -> None:
     #    and test on other voices.
     settings = SETTINGS | {"backbone": str(backbone), "num_train_epochs": options.num_train_epochs}
     arguments = [word for name, value in settings.items() for word in (f"--{name}", value)]
-    result = train(parse_arguments([*arguments, "--output_dir", str(folder), "--overwrite_output_dir", "true"]))
+    if folder == DEFAULT_FOLDER:  # started again; a run of yours in another folder is never deleted
+        arguments += ["--overwrite_output_dir", "true"]
+    result = train(parse_arguments([*arguments, "--output_dir", str(folder)]))
 
     # 3. What it learnt, in numbers and in a picture.
     picture = write_overview(folder / "quickstart.png", result.metrics, result.log_history)

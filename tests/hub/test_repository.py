@@ -182,3 +182,13 @@ def test_saved_model_goes_on_training_from_its_repository(tiny_backbone_config, 
     again = NvvForAudioClassification.from_pretrained(tmp_path / "whole")
     clip = torch.randn(1, 8_000)
     torch.testing.assert_close(again(clip).logits, loaded(clip).logits, atol=1e-6, rtol=0)
+
+
+def test_repository_files_can_be_read_by_whom_the_umask_says(tmp_path):
+    model = NvvForAudioClassification.from_backbone("openai/whisper-tiny", random_init=True, num_labels=3)
+    before = os.umask(0o027)
+    try:
+        files = save_repository(model, Wav2Vec2FeatureExtractor(), tmp_path)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import yaml
 
@@ -160,9 +162,11 @@ def test_resolved_config_gives_the_same_run_when_fed_back(write_yaml, tmp_path):
     run = _parse(file, tmp_path=tmp_path)
     written = tmp_path / "config_resolved.yaml"
     write_resolved_config(run, written)
-    again = parse_arguments([str(written)])
+    assert str(tmp_path) not in written.read_text(encoding="utf-8")
+    again = parse_arguments([str(written), "--data_dir", "elsewhere", "--output_dir", "another"])
     assert resolved_config(again) == resolved_config(run)
-    assert (again.model, again.data, again.tuning) == (run.model, run.data, run.tuning)
+    assert (again.model, again.tuning) == (run.model, run.tuning)
+    assert dataclasses.replace(again.data, data_dir=run.data.data_dir) == run.data
     assert again.training.adam_beta2 == 0.98
     assert again.training.lr_scheduler_kwargs == {"num_cycles": 0.25}
     assert again.training.class_balanced_loss

@@ -57,9 +57,18 @@ def save_repository(
             _save_head(model, Path(partial))
         names = sorted(os.listdir(partial), key=lambda name: (name in _LAST_FILES, name))
         for name in names:
+            # safetensors writes files that only their owner may read; the others in the folder set the example.
+            os.chmod(os.path.join(partial, name), 0o666 & ~_umask())
             os.replace(os.path.join(partial, name), output_dir / name)
     _remove_other_kind(output_dir, is_adapter=isinstance(model, PeftModel))
     return [output_dir / name for name in names]
+
+
+def _umask() -> int:
+    """The process's mask for new files, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def set_repository_id(folder: str | os.PathLike[str], repository_id: str) -> None:

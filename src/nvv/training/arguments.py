@@ -215,9 +215,7 @@ class NvvTrainingArguments(TrainingArguments):
     early_stopping_threshold: float = field(
         default=0.0, metadata={"help": "How much better a score must be to count for early stopping."}
     )
-    num_bootstrap_resamples: int = field(
-        default=1000, metadata={"help": "Bootstrap resamples behind each interval."}
-    )
+    num_bootstrap_resamples: int = field(default=1000, metadata={"help": "Bootstrap resamples behind each interval."})
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Delete what another run left in output_dir, then start."}
     )

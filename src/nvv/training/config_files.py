@@ -22,7 +22,7 @@ from transformers.utils import logging
 
 from ..files import replaced_when_complete
 from .arguments import ArgumentsError, DataArguments, ModelArguments, NvvTrainingArguments
-from .tuning import _OPTION_METHODS, METHODS, TuningArguments
+from .tuning import METHODS, OPTION_METHODS, TuningArguments
 
 logger = logging.get_logger(__name__)
 
@@ -30,12 +30,14 @@ RESOLVED_CONFIG_NAME = "config_resolved.yaml"
 
 GROUPS = (ModelArguments, DataArguments, TuningArguments, NvvTrainingArguments)
 
-_METHODS_OF = {**_OPTION_METHODS, "tuned_layers": tuple(name for name in METHODS if name not in ("full", "frozen"))}
+_METHODS_OF = {**OPTION_METHODS, "tuned_layers": tuple(name for name in METHODS if name not in ("full", "frozen"))}
 
 _UNSET_WORDS = ("none", "null")
 
 # Set by the machine or by the launcher, or secret: they belong to no recipe.
 _NOT_WRITTEN = {"hub_token", "use_cpu", "local_rank", "resume_from_checkpoint", "overwrite_output_dir", "disable_tqdm"}
+# Where things are on one machine is no part of a run, and nobody's business once the folder is pushed.
+_LOCATIONS = {"data_dir", "data_cache_dir", "output_dir", "logging_dir"}
 
 
 class RunArguments(NamedTuple):
@@ -235,12 +237,12 @@ def resolved_config(arguments: RunArguments) -> dict[str, Any]:
 
     Returns:
         Every field of the model, data and tuning groups, and of the training group what `nvv` defines or what differs
-        from the base class's defaults. Secrets and what the machine or the launcher sets are left out.
+        from the base class's defaults. Secrets, folders, and what the machine or the launcher sets are left out.
     """
     values: dict[str, Any] = {}
     for group in arguments:
         for field in dataclasses.fields(group):
-            if not field.init or field.name in _NOT_WRITTEN:
+            if not field.init or field.name in _NOT_WRITTEN | _LOCATIONS:
                 continue
             if isinstance(group, NvvTrainingArguments) and not _is_telling(group, field=field):
                 continue
@@ -250,7 +252,7 @@ def resolved_config(arguments: RunArguments) -> dict[str, Any]:
 
 def _is_telling(training: NvvTrainingArguments, *, field: dataclasses.Field) -> bool:
     """Say whether a training field is ours, or was set by hand."""
-    if field.name in NvvTrainingArguments.__annotations__ or field.name in ("seed", "output_dir"):
+    if field.name in NvvTrainingArguments.__annotations__ or field.name == "seed":
         return True
     value = getattr(training, field.name)
     plain_types = (bool, int, float, str, list, dict, Enum)
@@ -279,7 +281,10 @@ def write_resolved_config(arguments: RunArguments, file: Path) -> None:
         arguments: the four groups.
         file: the YAML file to write.
     """
-    text = "# Every setting of this run; feed it back with: recipes/train.py THIS_FILE --output_dir ANOTHER_FOLDER\n"
+    text = (
+        "# Every setting of this run but its folders; feed it back with:\n"
+        "#   recipes/train.py THIS_FILE --data_dir WHERE_THE_CORPUS_IS --output_dir ANOTHER_FOLDER\n"
+    )
     text += yaml.safe_dump(resolved_config(arguments), sort_keys=False, allow_unicode=True)
     with replaced_when_complete(file) as temporary:
         temporary.write_text(text, encoding="utf-8")

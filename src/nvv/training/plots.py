@@ -302,10 +302,13 @@ def write_overview(
     right.set_title(f"{split.capitalize()} clips by true and predicted class", color=_INK, fontsize=11)
     backbone, tuning = metrics["backbone"], metrics["tuning"]
     start = "random weights" if backbone["random_init"] else "pretrained"
-    figure.suptitle(
+    title = (
         f"{_corpus_name(metrics)}: {backbone['id']} ({start}), {tuning['method']}, "
-        f"{tuning['trainable_parameters']:,} of {tuning['total_parameters']:,} parameters trained",
-        color=_INK,
-        fontsize=12,
+        f"{tuning['trainable_parameters']:,} of {tuning['total_parameters']:,} parameters trained"
     )
+    if metrics["corpus"].get("is_synthetic"):
+        title += "\nComputed sounds: no evidence about people's voices"
+    elif backbone["random_init"]:
+        title += "\nRandom weights: no evidence about the backbone or the method"
+    figure.suptitle(title, color=_INK, fontsize=12)
     return _save(figure, path)

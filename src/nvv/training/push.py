@@ -39,6 +39,8 @@ def push_run(output_dir: Path, *, training: NvvTrainingArguments, dataset_id: st
     """
     name = training.hub_model_id or output_dir.resolve().name
     api = HfApi(token=training.hub_token)
+    if "/" in name:  # so that the folder is right too where it is uploaded later, by hand
+        set_repository_id(output_dir, name)
     try:
         repository_id = api.create_repo(name, private=training.hub_private_repo, exist_ok=True).repo_id
         set_repository_id(output_dir, repository_id)

@@ -293,7 +293,7 @@ def _run_facts(arguments: RunArguments, trainer: NvvTrainer, *, timing: Mapping[
     return RunFacts(
         corpus=corpus_facts(arguments.data.corpus),
         corpus_config=arguments.data.split_protocol,
-        backbone_id=config.backbone_id,
+        backbone_id=_public_name(config.backbone_id),
         backbone_revision=config.backbone_revision,
         random_init=config.random_init,
         method=arguments.tuning.method,
@@ -312,6 +312,11 @@ def _run_facts(arguments: RunArguments, trainer: NvvTrainer, *, timing: Mapping[
         selection_metric=training.metric_for_best_model,
         timing={**timing, "processes": training.world_size},
     )
+
+
+def _public_name(backbone_id: str) -> str:
+    """Return a Hub id or relative folder as it is, and of an absolute path, which names the machine, the last part."""
+    return Path(backbone_id).name if Path(backbone_id).is_absolute() else backbone_id
 
 
 def _device_in_words(device: torch.device) -> str:

@@ -57,7 +57,7 @@ _LORA = ("lora", "combined")
 _ADAPTER = ("adapter", "combined")
 _PROMPT = ("prompt", "combined")
 # The methods that an option acts on. `tuned_layers` is checked apart.
-_OPTION_METHODS = {
+OPTION_METHODS = {
     "lora_rank": _LORA,
     "lora_alpha": _LORA,
     "lora_dropout": _LORA,
@@ -139,7 +139,7 @@ class TuningArguments:
         if self.method not in METHODS:
             raise ValueError(f"method: expected one of {', '.join(METHODS)}, found {self.method!r}.")
         for option in dataclasses.fields(self):
-            methods = _OPTION_METHODS.get(option.name)
+            methods = OPTION_METHODS.get(option.name)
             if methods is None or self.method in methods or getattr(self, option.name) == option.default:
                 continue
             raise ValueError(
