@@ -49,6 +49,8 @@ class NvvConfig(PreTrainedConfig):
         pool_padding: Whether pooling includes the silence that `padding="silence"` added.
         sampling_rate: Hz. All supported backbones expect 16,000.
         max_seconds: Longer clips are cut to their first `max_seconds` seconds.
+        normalize_cut_clips: Bring clips that were cut to zero mean and unit variance again. Set where the feature
+            extractor normalises: it saw the whole clip, and a clip cut beforehand has to give the same logits.
         layerdrop: Probability of skipping a layer in training. 0, unlike in most checkpoints: with a frozen or
             light-weight tuned backbone a skipped layer is noise in the layer weights.
         saved_weights: What the repository's `model.safetensors` holds: `"all"`, or only the `"head"` (a linear probe,
@@ -92,6 +94,7 @@ class NvvConfig(PreTrainedConfig):
         pool_padding: bool = False,
         sampling_rate: int = 16_000,
         max_seconds: float = 7.0,
+        normalize_cut_clips: bool = False,
         layerdrop: float = 0.0,
         apply_spec_augment: bool = False,
         saved_weights: str = "all",
@@ -117,6 +120,7 @@ class NvvConfig(PreTrainedConfig):
         self.pool_padding = pool_padding
         self.sampling_rate = sampling_rate
         self.max_seconds = max_seconds
+        self.normalize_cut_clips = normalize_cut_clips
         self.layerdrop = layerdrop
         self.apply_spec_augment = apply_spec_augment
         self.saved_weights = saved_weights

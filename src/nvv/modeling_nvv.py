@@ -32,6 +32,7 @@ from .loading_nvv import (
 from .losses_nvv import weighted_cross_entropy
 
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
+_NORMALIZATION_EPSILON = 1e-7  # of transformers' Wav2Vec2FeatureExtractor
 _BASE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
@@ -170,6 +171,12 @@ class NvvForAudioClassification(PreTrainedModel):
             )
         max_samples = round(self.config.max_seconds * self.config.sampling_rate)
         waveform = input_values[:, :max_samples]
+        if self.config.normalize_cut_clips and input_values.shape[-1] > max_samples:
+            # A clip that reaches the last sample kept is sound throughout; the others keep what they were.
+            cut = slice(None) if attention_mask is None else attention_mask[:, max_samples] == 1
+            waveform = waveform.clone()
+            variance, mean = torch.var_mean(waveform[cut], dim=-1, correction=0, keepdim=True)
+            waveform[cut] = (waveform[cut] - mean) / torch.sqrt(variance + _NORMALIZATION_EPSILON)
         if attention_mask is None:
             if self.config.padding == "mask" and self.config.family == "whisper":
                 # The last analysis window then sees what it would see beside a longer clip.

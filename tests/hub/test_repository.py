@@ -192,3 +192,27 @@ def test_repository_files_can_be_read_by_whom_the_umask_says(tmp_path):
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_saved_model_gives_a_long_clip_the_logits_of_its_start(tiny_backbone_config, randomise, tmp_path, normalise):
+    config = tiny_backbone_config("wav2vec2")
+    model = NvvForAudioClassification.from_backbone("x", random_init=True, backbone_config=config, max_seconds=0.5)
+    extractor = Wav2Vec2FeatureExtractor(return_attention_mask=True, do_normalize=normalise)
+    save_repository(randomise(model), extractor, tmp_path)
+    loaded = NvvForAudioClassification.from_pretrained(tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    # Loud after the cut, so that the whole clip's mean and variance are not those of its start.
+    clip = torch.cat([0.1 + 0.1 * torch.randn(8_000, generator=generator), torch.randn(8_000, generator=generator)])
+    short = 0.2 * torch.randn(5_000, generator=generator)
+
+    def logits(*clips):
+        arrays = [one.numpy() for one in clips]
+        batch = extractor(arrays, sampling_rate=16_000, padding=True, return_tensors="pt")
+        with torch.no_grad():
+            return loaded(**batch).logits
+
+    together = logits(clip, short)
+    torch.testing.assert_close(together[0], logits(clip[:8_000])[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(together[0], logits(clip)[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(together[1], logits(short)[0], atol=1e-4, rtol=0)

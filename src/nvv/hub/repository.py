@@ -46,6 +46,8 @@ def save_repository(
     """
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
+    classifier = model.get_base_model() if isinstance(model, PeftModel) else model
+    classifier.config.normalize_cut_clips = feature_extractor.do_normalize
     with tempfile.TemporaryDirectory(dir=output_dir, prefix=".partial-") as partial:
         feature_extractor.save_pretrained(partial)
         if isinstance(model, PeftModel):
