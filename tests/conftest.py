@@ -114,6 +114,30 @@ def tiny_model() -> Callable[..., NvvForAudioClassification]:
 
 
 @pytest.fixture
+def make_model() -> Callable[..., NvvForAudioClassification]:
+    """The function that makes the same small classifier of a family and variant again and again, in evaluation mode."""
+
+    def make(family="whisper", variant="pre_norm", *, backbone=None, **fields) -> NvvForAudioClassification:
+        backbone_config = make_tiny_backbone_config(family, variant, **(backbone or {}))
+        config = NvvConfig(backbone_config=backbone_config, num_labels=4, max_seconds=3.0, **fields)
+        model = NvvForAudioClassification(config)
+        torch.manual_seed(0)  # what is drawn after this call is the same each time, too
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                # Stronger than the usual initialisation, so that a change anywhere is seen in the logits.
+                parameter.normal_(1.0 if "norm" in name and name.endswith("weight") else 0.0, 0.15)
+        return model.eval()
+
+    return make
+
+
+@pytest.fixture
+def batch(unequal_clips) -> dict[str, torch.Tensor]:
+    """Three clips of 0.41, 0.06 and 1.2 s, padded to the longest, with labels."""
+    return {**pad_clips([unequal_clips[1], unequal_clips[3], unequal_clips[2]]), "labels": torch.tensor([0, 1, 2])}
+
+
+@pytest.fixture
 def randomise() -> Callable[..., torch.nn.Module]:
     """The function that draws every weight of a model anew."""
     return randomise_weights

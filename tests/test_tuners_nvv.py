@@ -8,8 +8,6 @@ from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from nvv import tuner_layers_nvv, tuners_nvv
-from nvv.configuration_nvv import NvvConfig
-from nvv.modeling_nvv import NvvForAudioClassification
 from nvv.tuners_nvv import NvvAdapterConfig, NvvCombinedConfig, NvvPromptConfig, find_encoder_layers, load_adapter
 
 FAMILY_VARIANTS = [("whisper", "pre_norm")] + [
@@ -29,35 +27,6 @@ CONFIGS = {
         num_prompts=3, rank=2, bottleneck=4, modules_to_save=["head"], **options
     ),
 }
-
-
-@pytest.fixture
-def make_model(tiny_backbone_config):
-    """Make the same small classifier of a family and variant again and again, in evaluation mode."""
-
-    def make(family="whisper", variant="pre_norm", **changes) -> NvvForAudioClassification:
-        backbone_config = tiny_backbone_config(family, variant, **changes)
-        model = NvvForAudioClassification(NvvConfig(backbone_config=backbone_config, num_labels=4, max_seconds=3.0))
-        torch.manual_seed(0)  # what is drawn after this call is the same each time, too
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                # Stronger than the usual initialisation, so that a change anywhere is seen in the logits.
-                parameter.normal_(1.0 if "norm" in name and name.endswith("weight") else 0.0, 0.15)
-        return model.eval()
-
-    return make
-
-
-@pytest.fixture
-def batch(unequal_clips) -> dict[str, torch.Tensor]:
-    """Three clips of 0.41, 0.06 and 1.2 s, padded to the longest."""
-    clips = [unequal_clips[1], unequal_clips[3], unequal_clips[2]]
-    length = max(map(len, clips))
-    return {
-        "input_values": torch.stack([torch.nn.functional.pad(clip, (0, length - len(clip))) for clip in clips]),
-        "attention_mask": torch.tensor([[1] * len(clip) + [0] * (length - len(clip)) for clip in clips]),
-        "labels": torch.tensor([0, 1, 2]),
-    }
 
 
 def train_a_little(model, seed=1):
@@ -99,8 +68,10 @@ def test_layers_draw_the_stock_dropouts_when_training(make_model, batch, family,
     dropouts = {"dropout": 0.3, "activation_dropout": 0.3, "attention_dropout": 0.3}
     if family != "whisper":
         dropouts = {"hidden_dropout": 0.3, "activation_dropout": 0.3, "attention_dropout": 0.3}
-    stock = make_model(family, variant, **dropouts).train()
-    tuned = get_peft_model(make_model(family, variant, **dropouts), NvvAdapterConfig(adapter_dropout=0.0)).train()
+    stock = make_model(family, variant, backbone=dropouts).train()
+    tuned = get_peft_model(
+        make_model(family, variant, backbone=dropouts), NvvAdapterConfig(adapter_dropout=0.0)
+    ).train()
     outputs = []
     for model in (stock, tuned):
         torch.manual_seed(3)
@@ -170,7 +141,7 @@ def test_parallel_adapter_follows_the_formula_in_a_post_norm_layer(make_model):
 
 
 def test_sequential_adapter_follows_the_formula_in_a_pre_norm_layer_with_a_stock_adapter(make_model):
-    layer = make_model("wav2vec2", "pre_norm", adapter_attn_dim=4).backbone.encoder.layers[0]
+    layer = make_model("wav2vec2", "pre_norm", backbone={"adapter_attn_dim": 4}).backbone.encoder.layers[0]
     assert layer.adapter_layer is not None
     states = torch.randn(2, 7, 32)
     wrapped = tuners_nvv.AdapterLayer(layer).eval()
@@ -261,10 +232,10 @@ def test_gradients_are_the_same_with_gradient_checkpointing(make_model, batch, f
     names = ("dropout",) if family == "whisper" else ("hidden_dropout", "feat_proj_dropout")
     no_dropout = dict.fromkeys((*names, "attention_dropout", "activation_dropout"), 0.0)
     config = CONFIGS[kind]() if kind == "prompt" else CONFIGS[kind](adapter_dropout=0.0)
-    plain = train_a_little(get_peft_model(make_model(family, variant, **no_dropout), config)).train()
+    plain = train_a_little(get_peft_model(make_model(family, variant, backbone=no_dropout), config)).train()
     expected = gradients(plain, batch)
     for enabled_first in (True, False):
-        model = make_model(family, variant, **no_dropout)
+        model = make_model(family, variant, backbone=no_dropout)
         if enabled_first:
             model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
         model = get_peft_model(model, config)
@@ -504,7 +475,7 @@ def test_option_changes_logits(make_model, batch, kind, options):
 def test_dropout_acts_in_training_only(make_model, batch, kind, dropout):
     options = {"adapter_dropout": 0.0, dropout: 0.5}
     backbone = {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}
-    model = train_a_little(get_peft_model(make_model(**backbone), CONFIGS[kind](**options)))
+    model = train_a_little(get_peft_model(make_model(backbone=backbone), CONFIGS[kind](**options)))
     with torch.no_grad():
         assert (model.train()(**batch).logits - model(**batch).logits).abs().max() > 1e-6
         torch.testing.assert_close(model.eval()(**batch).logits, model(**batch).logits)

@@ -43,35 +43,6 @@ def arguments_for(name: str, **options) -> TuningArguments:
     return TuningArguments(method=name, **{**small, **options})
 
 
-@pytest.fixture
-def make_model(tiny_backbone_config):
-    """Make the same small classifier of a family and variant again and again, in evaluation mode."""
-
-    def make(family="whisper", variant="pre_norm", *, backbone=None, **fields) -> NvvForAudioClassification:
-        backbone_config = tiny_backbone_config(family, variant, **(backbone or {}))
-        config = NvvConfig(backbone_config=backbone_config, num_labels=4, max_seconds=3.0, **fields)
-        model = NvvForAudioClassification(config)
-        torch.manual_seed(0)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.normal_(1.0 if "norm" in name and name.endswith("weight") else 0.0, 0.15)
-        return model.eval()
-
-    return make
-
-
-@pytest.fixture
-def batch(unequal_clips) -> dict[str, torch.Tensor]:
-    """Three clips of 0.41, 0.06 and 1.2 s, padded to the longest."""
-    clips = [unequal_clips[1], unequal_clips[3], unequal_clips[2]]
-    length = max(map(len, clips))
-    return {
-        "input_values": torch.stack([torch.nn.functional.pad(clip, (0, length - len(clip))) for clip in clips]),
-        "attention_mask": torch.tensor([[1] * len(clip) + [0] * (length - len(clip)) for clip in clips]),
-        "labels": torch.tensor([0, 1, 2]),
-    }
-
-
 def train_a_little(model, seed=1):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
