@@ -276,6 +276,33 @@ def test_tuple_is_returned_when_asked_for(tiny_model, tiny_backbone_config):
     assert [part.shape for part in output] == [(), (1, 5)]
 
 
+def test_logits_are_the_same_with_eager_attention(tiny_model, every_backbone_config, unequal_clips, pad, tmp_path):
+    model = tiny_model(every_backbone_config)
+    model.save_pretrained(tmp_path)
+    eager = AutoModelForAudioClassification.from_pretrained(tmp_path, attn_implementation="eager")
+    assert eager.backbone.config._attn_implementation == "eager"
+    with torch.no_grad():
+        expected = model(**pad(unequal_clips)).logits
+        torch.testing.assert_close(eager(**pad(unequal_clips)).logits, expected, atol=1e-4, rtol=0)
+
+
+def test_model_runs_in_half_precision(tiny_model, every_backbone_config, unequal_clips, pad, tmp_path):
+    model = tiny_model(every_backbone_config)
+    model.save_pretrained(tmp_path)
+    half = AutoModelForAudioClassification.from_pretrained(tmp_path, dtype=torch.bfloat16)
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.bfloat16}
+    with torch.no_grad():
+        expected = model(**pad(unequal_clips)).logits
+        # bfloat16 keeps 8 bits of each number
+        torch.testing.assert_close(half(**pad(unequal_clips)).logits.float(), expected, atol=0.1, rtol=0)
+
+
+def test_flash_attention_is_refused(tiny_model, tiny_backbone_config, tmp_path):
+    tiny_model(tiny_backbone_config("whisper")).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="does not support Flash Attention 2"):
+        AutoModelForAudioClassification.from_pretrained(tmp_path, attn_implementation="flash_attention_2")
+
+
 @pytest.mark.slow
 def test_model_compiles(tiny_model, tiny_backbone_config, unequal_clips, pad):
     model = tiny_model(tiny_backbone_config("whisper"))

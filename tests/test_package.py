@@ -1,4 +1,5 @@
 import ast
+import configparser
 import re
 import subprocess
 import sys
@@ -45,3 +46,13 @@ def test_imports_of_the_remote_code_bundle_stay_inside_it():
                 assert (node.level, node.module[-4:]) == (1, "_nvv"), f"{path.name}: {node.module}"
             elif isinstance(node, ast.ImportFrom):
                 assert node.module.split(".")[0] in allowed, f"{path.name}: {node.module}"
+
+
+def test_every_package_and_corpus_is_in_the_wheels_list():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = set(setup["options"]["packages"].split())
+    modules = {path.parent.relative_to(ROOT / "src") for path in (ROOT / "src").glob("nvv/**/*.py")}
+    expected = {".".join(folder.parts) for folder in modules} | {"nvv.dataset_scripts", "nvv.model_cards"}
+    expected |= {f"nvv.dataset_scripts.{path.parent.name}" for path in (ROOT / "dataset_scripts").glob("*/*.py")}
+    assert listed == expected
