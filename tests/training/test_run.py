@@ -242,6 +242,22 @@ def test_validation_while_training_is_the_same_with_one_and_two_processes(comman
     assert {name: logs[0][name] for name in names} == pytest.approx({name: logs[1][name] for name in names}, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--tuned_layers", "3"], "there is no layer 3"),
+        (["--summed_layers", "9"], "are not hidden states of this backbone"),
+        (["--corpus", "no/such-corpus"], "corpus: .*no/such-corpus.* The raw corpora are nonverbal_vocalization"),
+        (["--backbone", "no/such-encoder"], "backbone: .* Without a network, --random_init true"),
+    ],
+)
+def test_run_that_cannot_begin_says_why_and_is_not_in_the_way_of_the_next(command_line, tmp_path, changes, message):
+    with pytest.raises(ArgumentsError, match=message):
+        _train(command_line(*changes))
+    assert list((tmp_path / "run").iterdir()) == []
+    _train(command_line("--max_steps", "1"))
+
+
 def test_command_line_errors_end_without_a_traceback(tmp_path):
     (tmp_path / "a.yaml").write_text("learning_rat: 1\n")
     result = subprocess.run(

@@ -166,7 +166,8 @@ def prepare_output_folder(
             the run in the folder was configured differently.
     """
     existing = output_dir / config_name
-    is_run = existing.is_file() or (output_dir / METRICS_NAME).is_file() or bool(_checkpoints(output_dir))
+    # A configuration alone is a run that was killed before its first checkpoint: starting anew loses nothing.
+    is_run = (output_dir / METRICS_NAME).is_file() or bool(_checkpoints(output_dir))
     if resume and existing.is_file():
         _check_same_run(existing, config)
     elif overwrite and is_run:

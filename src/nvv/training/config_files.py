@@ -13,6 +13,7 @@ import difflib
 from argparse import Action, ArgumentError, ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, get_args, get_origin, get_type_hints
 
@@ -259,8 +260,12 @@ def _is_telling(training: NvvTrainingArguments, *, field: dataclasses.Field) -> 
     return isinstance(value, plain_types) and _plain(value) != _plain(_base_defaults()[field.name])
 
 
+@cache
 def _base_defaults() -> dict[str, Any]:
-    """Return the training fields as they are when nothing is set."""
+    """Return the training fields as they are when nothing is set.
+
+    Made once, before any Trainer: making training arguments takes accelerate's state from one that is there.
+    """
     untouched = NvvTrainingArguments(output_dir="unused")
     return {field.name: getattr(untouched, field.name) for field in dataclasses.fields(untouched)}
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from torch import nn
 from transformers import Wav2Vec2FeatureExtractor, enable_full_determinism, set_seed
 from transformers.utils import logging
 
-from ..data import corpus_facts, load_corpus
+from ..audio import AudioError
+from ..data import CorpusError, corpus_facts, list_corpora, load_corpus
 from ..hub.model_card import write_model_card
 from ..hub.repository import save_repository
 from ..loading_nvv import load_feature_extractor
 from ..modeling_nvv import NvvForAudioClassification
-from .arguments import ModelArguments, NvvTrainingArguments
+from .arguments import ArgumentsError, ModelArguments, NvvTrainingArguments
 from .checkpoints import checkpoint_to_resume, prepare_output_folder, stopped_early_at
 from .config_files import RESOLVED_CONFIG_NAME, RunArguments, resolved_config, write_resolved_config
 from .dataset import ClipDataset, class_balancing_weights, evenly_taken
@@ -88,10 +90,13 @@ def train(arguments: RunArguments) -> RunResult:
     output_dir = Path(training.output_dir)
     checkpoint = _open_output_folder(arguments, output_dir=output_dir)
     _seed(training)
-    clips = load_clips(arguments)
-    model, feature_extractor = build_model(arguments.model, clips["train"], training=training)
+    with _blaming("corpus", hint=f"The raw corpora are {', '.join(list_corpora())}; others come from the Hub."):
+        clips = load_clips(arguments)
+    with _blaming("backbone", hint="Without a network, --random_init true builds it with random weights."):
+        model, feature_extractor = build_model(arguments.model, clips["train"], training=training)
     num_steps = _num_training_steps(training, num_clips=len(clips["train"]))
-    model = apply_tuning(model, arguments.tuning, num_training_steps=num_steps)
+    with _blaming("tuning", hint=""):
+        model = apply_tuning(model, arguments.tuning, num_training_steps=num_steps)
     trainer = NvvTrainer(
         model,
         _trainer_arguments(training, checkpoint=checkpoint),
@@ -101,6 +106,9 @@ def train(arguments: RunArguments) -> RunResult:
     )
     for callback in tuning_callbacks(model):
         trainer.add_callback(callback)
+    if trainer.is_world_process_zero():
+        # Not before: a run that never began leaves nothing that the next attempt would have to be told to delete.
+        write_resolved_config(arguments, output_dir / RESOLVED_CONFIG_NAME)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     _check_best_checkpoint(trainer)
     trained = time.monotonic()
@@ -123,7 +131,7 @@ def train(arguments: RunArguments) -> RunResult:
 
 
 def _open_output_folder(arguments: RunArguments, *, output_dir: Path) -> Path | None:
-    """Make the run's folder and write its configuration; return the checkpoint to go on from, if any."""
+    """Make the run's folder, or refuse it; return the checkpoint to go on from, if any."""
     training = arguments.training
     with training.main_process_first(local=False, desc="opening the output folder"):
         checkpoint = checkpoint_to_resume(output_dir, training.resume_from_checkpoint)
@@ -135,8 +143,20 @@ def _open_output_folder(arguments: RunArguments, *, output_dir: Path) -> Path | 
                 resume=bool(training.resume_from_checkpoint),
                 overwrite=training.overwrite_output_dir,
             )
-            write_resolved_config(arguments, output_dir / RESOLVED_CONFIG_NAME)
     return checkpoint
+
+
+@contextmanager
+def _blaming(field: str, *, hint: str) -> Iterator[None]:
+    """Turn what a step finds wrong with the arguments into an `ArgumentsError`; the recipes print those as one line."""
+    try:
+        yield
+    except (ArgumentsError, AudioError, CorpusError):
+        raise
+    except ValueError as error:
+        raise ArgumentsError(str(error)) from error
+    except OSError as error:  # the Hub's and the datasets library's errors among them
+        raise ArgumentsError(f"{field}: {str(error).splitlines()[0]} {hint}") from error
 
 
 def _seed(training: NvvTrainingArguments) -> None:
