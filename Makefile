@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM = false
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make quickstart    set everything up, train a small classifier and look at what it learnt (about 5 minutes)"
+	@echo "make quickstart    set everything up, train a small classifier and look at what it learnt (about 3 minutes)"
 	@echo "make test          set up and run the tests (offline, under 10 minutes)"
 	@echo "make test-slow     the tests that take longer: killed and resumed runs, two processes, the wheel"
 	@echo "make test-scripts  the loading scripts under datasets 3, in an environment of its own"
