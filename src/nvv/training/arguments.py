@@ -215,6 +215,13 @@ class NvvTrainingArguments(TrainingArguments):
     early_stopping_threshold: float = field(
         default=0.0, metadata={"help": "How much better a score must be to count for early stopping."}
     )
+    cpu_threads: int | None = field(
+        default=None,
+        metadata={
+            "help": "Threads of each process on a CPU; none: all cores for a single process that accelerate launched, "
+            "which would give it one, otherwise what torch finds."
+        },
+    )
     num_bootstrap_resamples: int = field(default=1000, metadata={"help": "Bootstrap resamples behind each interval."})
     overwrite_output_dir: bool = field(
         default=False, metadata={"help": "Delete what another run left in output_dir, then start."}
@@ -236,6 +243,7 @@ class NvvTrainingArguments(TrainingArguments):
         _check_choice("train_sampling_strategy", self.train_sampling_strategy, allowed=SAMPLING_STRATEGIES)
         _check_number("early_stopping_patience", self.early_stopping_patience, above=1, inclusive=True)
         _check_number("early_stopping_threshold", self.early_stopping_threshold, above=0, inclusive=True)
+        _check_number("cpu_threads", self.cpu_threads, above=1, inclusive=True)
         _check_number("num_bootstrap_resamples", self.num_bootstrap_resamples, above=1, inclusive=True)
         self._check_combinations()
 

@@ -33,6 +33,7 @@ _MAY_DIFFER = {
     "output_dir",
     "data_dir",
     "data_cache_dir",
+    "cpu_threads",
     "decoded_audio_mebibytes",
     "num_bootstrap_resamples",
     "per_device_eval_batch_size",

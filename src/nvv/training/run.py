@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -89,6 +90,7 @@ def train(arguments: RunArguments) -> RunResult:
     training = arguments.training
     output_dir = Path(training.output_dir)
     checkpoint = _open_output_folder(arguments, output_dir=output_dir)
+    _set_cpu_threads(training)
     _seed(training)
     with _blaming("corpus", hint=f"The raw corpora are {', '.join(list_corpora())}; others come from the Hub."):
         clips = load_clips(arguments)
@@ -157,6 +159,21 @@ def _blaming(field: str, *, hint: str) -> Iterator[None]:
         raise ArgumentsError(str(error)) from error
     except OSError as error:  # the Hub's and the datasets library's errors among them
         raise ArgumentsError(f"{field}: {str(error).splitlines()[0]} {hint}") from error
+
+
+def _set_cpu_threads(training: NvvTrainingArguments) -> None:
+    """Set the number of threads; see `NvvTrainingArguments.cpu_threads`.
+
+    Without a configuration file, `accelerate launch` sets OMP_NUM_THREADS to 1 even where it starts one process on a
+    machine of many cores.
+    """
+    threads = training.cpu_threads
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1"
+    if threads is None and launched and training.device.type == "cpu" and training.world_size == 1:
+        # Those this process may use, which in a container or a batch job are fewer than the machine has.
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def _seed(training: NvvTrainingArguments) -> None:
