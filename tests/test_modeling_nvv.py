@@ -129,13 +129,14 @@ def test_logits_equal_the_stock_classifiers_when_unpadded(tiny_model, every_back
     torch.testing.assert_close(output.loss, expected.loss, atol=1e-4, rtol=0)
 
 
-def test_logits_equal_the_stock_classifiers_on_padding_heard_as_silence(tiny_model, every_backbone_config):
-    if every_backbone_config.model_type == "whisper":
-        pytest.skip("covered by the unpadded case, where stock Whisper pads to its full length")
-    model = tiny_model(
-        every_backbone_config, padding="silence", padding_seconds=2.0, max_seconds=2.0, pool_padding=True
-    )
-    stock = stock_classifier(model, every_backbone_config, weighted=True)
+@pytest.mark.parametrize("variant", ["post_norm", "pre_norm"])
+@pytest.mark.parametrize("family", [name for name in STOCK if name != "whisper"])  # its unpadded case is padded so
+def test_logits_equal_the_stock_classifiers_on_padding_heard_as_silence(
+    tiny_model, tiny_backbone_config, family, variant
+):
+    config = tiny_backbone_config(family, variant)
+    model = tiny_model(config, padding="silence", padding_seconds=2.0, max_seconds=2.0, pool_padding=True)
+    stock = stock_classifier(model, config, weighted=True)
     clip = 0.1 * torch.randn(1, 12_000)
     with torch.no_grad():
         expected = stock(torch.nn.functional.pad(clip, (0, 20_000))).logits
