@@ -270,6 +270,15 @@ def test_inputs_of_another_shape_are_errors(tiny_model, tiny_backbone_config):
         model(torch.zeros(1, 8_000), torch.ones(1, 24))
 
 
+@pytest.mark.parametrize("zeros", [slice(0, 100), slice(3_000, 3_100)], ids=["before", "inside"])
+def test_padding_anywhere_but_after_the_clip_is_an_error(tiny_model, tiny_backbone_config, zeros):
+    model = tiny_model(tiny_backbone_config("wavlm"))
+    mask = torch.ones(2, 8_000, dtype=torch.long)
+    mask[1, zeros] = 0
+    with pytest.raises(ValueError, match="pad on the right"):
+        model(torch.zeros(2, 8_000), mask)
+
+
 def test_tuple_is_returned_when_asked_for(tiny_model, tiny_backbone_config):
     model = tiny_model(tiny_backbone_config("wav2vec2"))
     output = model(torch.zeros(1, 8_000), labels=torch.tensor([0]), return_dict=False)

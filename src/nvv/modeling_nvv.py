@@ -162,13 +162,7 @@ class NvvForAudioClassification(PreTrainedModel):
         self, input_values: torch.Tensor, attention_mask: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Cuts to `max_seconds`, zeroes padding, and reads each clip's length in samples off the mask."""
-        if input_values.dim() != 2:
-            raise ValueError(f"input_values must be (batch, samples), found the shape {tuple(input_values.shape)}.")
-        if attention_mask is not None and attention_mask.shape != input_values.shape:
-            raise ValueError(
-                f"attention_mask {tuple(attention_mask.shape)} and input_values {tuple(input_values.shape)} differ "
-                "in shape; the mask counts samples, not frames."
-            )
+        _check_inputs(input_values, attention_mask)
         max_samples = round(self.config.max_seconds * self.config.sampling_rate)
         waveform = input_values[:, :max_samples]
         if self.config.normalize_cut_clips and input_values.shape[-1] > max_samples:
@@ -307,14 +301,28 @@ class NvvForAudioClassification(PreTrainedModel):
         return (model, report) if output_loading_info else model
 
 
+def _check_inputs(input_values: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
+    if input_values.dim() != 2:
+        raise ValueError(f"input_values must be (batch, samples), found the shape {tuple(input_values.shape)}.")
+    if attention_mask is None:
+        return
+    if attention_mask.shape != input_values.shape:
+        raise ValueError(
+            f"attention_mask {tuple(attention_mask.shape)} and input_values {tuple(input_values.shape)} differ in "
+            "shape; the mask counts samples, not frames."
+        )
+    # Frames are counted from the clip's start, so padding before or inside it would be heard. A compiled graph cannot
+    # branch on values.
+    if not torch.compiler.is_compiling() and bool((attention_mask[:, 1:] > attention_mask[:, :-1]).any()):
+        raise ValueError("attention_mask must be 1 on each clip's samples and 0 after them: pad on the right.")
+
+
 def _is_adapter_only(path: str, hub_arguments: dict[str, Any]) -> bool:
-    """Whether a repository holds an adapter and no weights of a whole model."""
-    if not is_peft_available():
-        return False
+    """Whether a repository holds an adapter and no weights of a whole model; an error where PEFT is then missing."""
     lookup = {name: value for name, value in hub_arguments.items() if name != "force_download"}
     if find_adapter_config_file(path, **lookup) is None:
         return False
-    return not any(
+    has_base_weights = any(
         cached_file(
             path,
             name,
@@ -325,6 +333,9 @@ def _is_adapter_only(path: str, hub_arguments: dict[str, Any]) -> bool:
         )
         for name in _BASE_WEIGHTS
     )
+    if not has_base_weights and not is_peft_available():
+        raise ImportError(f"{path} holds an adapter, which takes the peft library to load: pip install peft")
+    return not has_base_weights
 
 
 def _register_tuners() -> None:

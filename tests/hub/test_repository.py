@@ -10,7 +10,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModel, Wav2Vec2FeatureExtractor
 
-from nvv import NvvForAudioClassification
+from nvv import NvvForAudioClassification, modeling_nvv
 from nvv.hub.repository import save_repository, set_repository_id
 from nvv.loading_nvv import load_feature_extractor
 from nvv.training.tuning import TuningArguments, apply_tuning
@@ -216,3 +216,14 @@ def test_saved_model_gives_a_long_clip_the_logits_of_its_start(tiny_backbone_con
     torch.testing.assert_close(together[0], logits(clip[:8_000])[0], atol=1e-4, rtol=0)
     torch.testing.assert_close(together[0], logits(clip)[0], atol=1e-4, rtol=0)
     torch.testing.assert_close(together[1], logits(short)[0], atol=1e-4, rtol=0)
+
+
+def test_adapter_without_peft_is_an_error_that_says_so_and_a_full_model_is_not(monkeypatch, tmp_path):
+    model = NvvForAudioClassification.from_backbone("openai/whisper-tiny", random_init=True, num_labels=3)
+    save_repository(model, Wav2Vec2FeatureExtractor(), tmp_path / "full")
+    tuned = apply_tuning(model, TuningArguments(method="lora"))
+    save_repository(tuned, Wav2Vec2FeatureExtractor(), tmp_path / "lora")
+    monkeypatch.setattr(modeling_nvv, "is_peft_available", lambda: False)
+    with pytest.raises(ImportError, match=r"holds an adapter.*pip install peft"):
+        NvvForAudioClassification.from_pretrained(tmp_path / "lora")
+    NvvForAudioClassification.from_pretrained(tmp_path / "full")
