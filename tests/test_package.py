@@ -22,6 +22,20 @@ def test_importing_is_quiet_and_leaves_datasets_alone():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_importing_works_beside_a_folder_of_prepared_corpora(tmp_path):
+    # `nvv prepare` writes to nvv/<corpus> by default; Python takes such a folder for a namespace package.
+    (tmp_path / "nvv" / "synthetic").mkdir(parents=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "import nvv; print(nvv.list_corpora())"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "synthetic" in done.stdout
+
+
 def test_public_names_exist():
     assert all(hasattr(nvv, name) for name in nvv.__all__)
     with pytest.raises(AttributeError, match="'nvv' has no attribute 'laod_corpus'"):
