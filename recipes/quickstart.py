@@ -16,7 +16,7 @@ from transformers import WhisperConfig, pipeline
 from nvv.audio import SAMPLING_RATE, decode_audio
 from nvv.data import load_corpus
 from nvv.training.config_files import parse_arguments
-from nvv.training.plots import write_overview
+from nvv.training.plots import CONFUSION_MATRIX_FILE, LAYER_WEIGHTS_FILE, OVERVIEW_FILE, write_overview
 from nvv.training.run import train
 
 SETTINGS = {
@@ -55,7 +55,7 @@ def main() -> None:
     result = train(parse_arguments([*arguments, "--output_dir", str(folder)]))
 
     # 3. What it learnt, in numbers and in a picture.
-    picture = write_overview(folder / "quickstart.png", result.metrics, result.log_history)
+    picture = write_overview(folder / OVERVIEW_FILE, result.metrics, result.log_history)
     test = result.metrics["splits"]["test"]
     score = test["scores"]["macro_f1"]
     print(f"\nTest macro-F1 {score['value']:.2f} (95 % interval {score['low']:.2f} to {score['high']:.2f})")
@@ -73,7 +73,7 @@ def main() -> None:
     print(f"Model repository  {folder}")
     print(f"Model card        {folder / 'README.md'}")
     print(f"Picture           {picture}")
-    print(f"Plots             {folder / 'confusion_matrix.png'}, {folder / 'layer_weights.png'}")
+    print(f"Plots             {folder / CONFUSION_MATRIX_FILE}, {folder / LAYER_WEIGHTS_FILE}")
     print(f"All scores        {folder / 'metrics.json'}")
 
 

@@ -16,8 +16,9 @@ from transformers import (
     WhisperModel,
 )
 
-from nvv import NvvForAudioClassification
-from nvv.loading_nvv import load_backbone_config, load_feature_extractor
+from nvv import NvvConfig, NvvForAudioClassification
+from nvv.hub.repository import save_repository
+from nvv.loading_nvv import load_backbone, load_backbone_config, load_feature_extractor
 
 WITH_HEAD = {
     "whisper": WhisperForConditionalGeneration,
@@ -170,3 +171,38 @@ def test_feature_extractor_of_whisper_gives_the_plain_waveform(tiny_backbone_con
 def test_random_init_of_an_unknown_id_is_an_error():
     with pytest.raises(ValueError, match="The architecture of 'someone/encoder' is not known offline"):
         load_backbone_config("someone/encoder", random_init=True)
+
+
+def put_in_cache(model, cache, commit):
+    """Lay a checkpoint out in the Hub client's cache, as the main branch at a commit."""
+    repository = cache / "models--someone--encoder"
+    model.save_pretrained(repository / "snapshots" / commit)
+    Wav2Vec2FeatureExtractor().save_pretrained(repository / "snapshots" / commit)
+    (repository / "refs").mkdir(exist_ok=True)
+    (repository / "refs" / "main").write_text(commit)
+
+
+def test_backbone_of_the_hub_is_pinned_to_its_commit(tiny_backbone_config, randomise, tmp_path):
+    cache, first, second = tmp_path / "cache", "a" * 40, "b" * 40
+    stock = AutoModel.from_config(tiny_backbone_config("wav2vec2"))
+    put_in_cache(randomise(stock, seed=1), cache, first)
+    hub = {"cache_dir": str(cache), "local_files_only": True}
+    model = NvvForAudioClassification.from_backbone("someone/encoder", **hub)
+    assert (model.config.backbone_id, model.config.backbone_revision) == ("someone/encoder", first)
+    model.backbone.requires_grad_(False)
+    save_repository(model, load_feature_extractor("someone/encoder", **hub), tmp_path / "probe")
+
+    put_in_cache(randomise(stock, seed=2), cache, second)
+    moved = NvvForAudioClassification.from_backbone("someone/encoder", **hub)
+    assert moved.config.backbone_revision == second
+    clip = torch.randn(1, 8_000)
+    with torch.no_grad():
+        expected = model(clip).logits
+        loaded = NvvForAudioClassification.from_pretrained(tmp_path / "probe", **hub)
+        torch.testing.assert_close(loaded(clip).logits, expected, atol=1e-6, rtol=0)
+        assert not torch.allclose(moved(clip).logits, expected, atol=1e-3)
+
+
+def test_config_that_names_no_backbone_is_an_error(tiny_backbone_config):
+    with pytest.raises(ValueError, match="backbone_id is not set"):
+        load_backbone(NvvConfig(backbone_config=tiny_backbone_config("hubert")))

@@ -31,7 +31,7 @@ from .arguments import ArgumentsError, ModelArguments, NvvTrainingArguments
 from .checkpoints import checkpoint_to_resume, prepare_output_folder, stopped_early_at
 from .config_files import RESOLVED_CONFIG_NAME, RunArguments, resolved_config, write_resolved_config
 from .dataset import ClipDataset, class_balancing_weights, evenly_taken
-from .plots import write_confusion_matrix, write_layer_weights
+from .plots import CONFUSION_MATRIX_FILE, LAYER_WEIGHTS_FILE, write_confusion_matrix, write_layer_weights
 from .push import push_run
 from .results import (
     METRICS_FILE,
@@ -378,10 +378,10 @@ def _write_run(
     model = _bare(trainer)
     save_repository(_unwrapped(trainer), trainer.processing_class, output_dir)
     write_predictions(output_dir / PREDICTIONS_FILE, predictions, label_names=metrics["labels"])
-    write_confusion_matrix(output_dir / "confusion_matrix.png", metrics)
+    write_confusion_matrix(output_dir / CONFUSION_MATRIX_FILE, metrics)
     if model.head.layer_weights is not None:
         write_layer_weights(
-            output_dir / "layer_weights.png",
+            output_dir / LAYER_WEIGHTS_FILE,
             torch.softmax(model.head.layer_weights.detach().float().cpu(), dim=-1).tolist(),
             backbone_id=metrics["backbone"]["id"],
             layers=model.config.summed_layers,
