@@ -67,7 +67,7 @@ def test_prepare_stops_with_the_name_of_a_bad_clip_unless_told_to_skip(raw_folde
     ("arguments", "message"),
     [
         (["nothing"], "Unknown corpus 'nothing'"),
-        (["nonverbal_vocalization"], "needs data_dir"),
+        (["cnvve"], "needs data_dir"),
         (["nonverbal_vocalization", "--data-dir", "missing"], "no such folder"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import datasets
 
 from nvv.data import Clip, CorpusBuilder, CorpusError, CorpusFacts, list_files
+from nvv.data.downloads import Download
 
 _GRAMMAR = re.compile(
     r"(?P<speaker>[A-Z0-9]{4})_(?P<code>\d{1,2})_(?P<trial>\d+)_(?P<sex>[01])_(?P<age>\d{1,3})"
@@ -87,15 +88,23 @@ class NonverbalVocalization(CorpusBuilder):
         "json_sex": datasets.Value("string"),
         "json_age": datasets.Value("int32"),
     }
+    # GitHub packs the branch anew at each request, so what is checked is what is in it.
+    DOWNLOADS = (
+        Download(
+            url="https://github.com/deeplyinc/Nonverbal-Vocalization-Dataset/archive/HEAD.zip",
+            filename="Nonverbal-Vocalization-Dataset.zip",
+            content_digest="9f3c8e97934001b2035bc98ce0e3049219f111ffd019a75d10b57f045c46278c",
+        ),
+    )
     ROOT_MARKERS = tuple(f"{label}/*.wav" for label in LABELS)
     LAYOUT = "a folder dataset/ with one folder of WAV files per class (dataset/coughing/2AV8_4_1_0_44_0_0_0.wav)."
 
     def list_clips(self, root: Path) -> Iterable[Clip]:
         """Parse the file names below ``root``, the release's ``dataset`` folder; see the base class."""
         speakers = _read_speakers(root / _METADATA_FILE)
-        return [self._parse(root, file, speakers) for file in list_files(root, suffixes={".wav"})]
+        return [self._parse(file, speakers) for file in list_files(root, suffixes={".wav"})]
 
-    def _parse(self, root: Path, file: str, speakers: Mapping[str, Mapping[str, Any]]) -> Clip:
+    def _parse(self, file: str, speakers: Mapping[str, Mapping[str, Any]]) -> Clip:
         path = PurePosixPath(file)
         match = _GRAMMAR.fullmatch(path.stem)
         if match is None:
@@ -115,7 +124,6 @@ class NonverbalVocalization(CorpusBuilder):
             file=file,
             speaker_id=match["speaker"],
             label=self.LABELS[code],
-            path=root / file,
             metadata={
                 "trial": int(match["trial"]),
                 "sex": _SEX[int(match["sex"])],

@@ -24,7 +24,7 @@ class Birdsong(CorpusBuilder):
             speaker, _, number = name.removesuffix(".wav").partition("-")
             if not number.isdigit():
                 raise CorpusError(f"{file}: no number.")
-            yield Clip(file=file, speaker_id=speaker, label=label, path=root / file, metadata={"number": int(number)})
+            yield Clip(file=file, speaker_id=speaker, label=label, metadata={"number": int(number)})
 
 
 @pytest.fixture

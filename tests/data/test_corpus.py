@@ -8,7 +8,7 @@ import pytest
 from datasets.exceptions import DatasetGenerationError
 
 from nvv.audio import AudioError, encode_wav
-from nvv.data import Clip, CorpusError, corpus
+from nvv.data import CorpusConfig, CorpusError, Excluded, SplitError, configs, corpus
 
 
 def loaded(builder) -> datasets.DatasetDict:
@@ -92,7 +92,7 @@ def test_corpus_is_built_anew_when_raw_files_change(build_birdsong, raw_birdsong
 
 def test_corpus_is_built_anew_when_the_code_changes(build_birdsong, monkeypatch):
     before = build_birdsong().config_id
-    monkeypatch.setattr(corpus, "_code_digest", lambda: "other")
+    monkeypatch.setattr(configs, "code_digest", lambda: "other")
     assert build_birdsong().config_id != before
 
 
@@ -100,7 +100,7 @@ def test_code_digest_covers_splits_and_audio(monkeypatch):
     read = []
     original = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda self: read.append(self.name) or original(self))
-    corpus._code_digest.__wrapped__()
+    configs.code_digest.__wrapped__()
     assert {"audio.py", "splits.py", "corpus.py", "synthesis.py"} <= set(read)
 
 
@@ -151,34 +151,100 @@ def test_clip_is_refused_when_listed_twice(build_birdsong, monkeypatch):
 def test_clip_without_a_file_is_an_error_that_names_it(build_birdsong, raw_birdsong):
     builder = build_birdsong()
     clips = builder.collect_clips()
-    clips[0].path.unlink()
+    (builder.root / clips[0].file).unlink()
     with pytest.raises(AudioError, match=f"{clips[0].file}: cannot be read"):
         list(builder.read_clips(clips, skip_bad_audio=False))
-    with pytest.raises(CorpusError, match="has no path"):
-        builder.read_clip(Clip(file="x", speaker_id="y", label="call"))
 
 
-def test_corpus_can_have_targets_and_an_official_split_instead_of_classes(birdsong_class, raw_birdsong, tmp_path):
+def test_corpus_can_have_targets_and_an_official_split_instead_of_speakers(birdsong_class, raw_birdsong, tmp_path):
     class Rated(birdsong_class):
-        LABELS = None
-        METADATA = {"awe": datasets.Value("float32")}  # noqa: RUF012
-        BUILDER_CONFIGS = [corpus.CorpusConfig(name="official"), *birdsong_class.BUILDER_CONFIGS]  # noqa: RUF012
-        DEFAULT_CONFIG_NAME = "official"
+        ALLOW_MISSING_LABELS = True
+        SPEAKERS_ARE_KNOWN = False
+        TARGETS = ("awe", "calm")
+        BUILDER_CONFIGS = [  # noqa: RUF012
+            CorpusConfig(name="feeling", protocol="official", with_label=False, targets=("awe",)),
+            CorpusConfig(name="kind", protocol="official"),
+        ]
+        DEFAULT_CONFIG_NAME = "feeling"
 
         def list_clips(self, root):
             for clip in super().list_clips(root):
                 number = clip.metadata["number"]
                 split = ("train", "validation", None)[number] if clip.speaker_id != "bird0" else "test"
-                awe = None if split == "test" else number / 2
-                yield dataclasses.replace(clip, label=None, metadata={"awe": awe}, split=split)
+                targets = {"awe": None if split == "test" else number / 2, "calm": 1.0}
+                label = None if split == "test" else clip.label
+                yield dataclasses.replace(clip, speaker_id=None, label=label, targets=targets, split=split)
 
-    dataset = loaded(Rated(cache_dir=str(tmp_path / "cache"), data_dir=str(raw_birdsong)))
+    def build(config):
+        return Rated(cache_dir=str(tmp_path / "cache"), config_name=config, data_dir=str(raw_birdsong))
+
+    dataset = loaded(build(None))
     # Birds 1 to 9: clip 0 trains, clip 1 validates, clip 2 is in no split; bird 0 tests with all three.
     assert dataset.num_rows == {"train": 9, "validation": 9, "test": 3}
-    assert "label" not in dataset["train"].features
+    assert list(dataset["train"].features) == ["audio", "awe", "file", "speaker_id", "number"]
     assert dataset["test"]["awe"] == [None] * 3
-    speaker = loaded(Rated(cache_dir=str(tmp_path / "cache"), config_name="speaker", data_dir=str(raw_birdsong)))
-    assert sum(speaker.num_rows.values()) == 30
+    assert dataset["validation"]["awe"] == [0.5] * 9
+    assert set(dataset["train"]["speaker_id"]) == {None}
+    kind = loaded(build("kind"))
+    assert list(kind["train"].features) == ["audio", "label", "file", "speaker_id", "number"]
+    assert kind["test"]["label"] == [None] * 3
+    builder = build("kind")
+    assert list(builder.table_features()) == ["audio", "label", "awe", "calm", "file", "speaker_id", "number"]
+    with pytest.raises(SplitError, match=r"does not say who made call/bird0-2\.wav"):
+        builder.split_clips(builder.collect_clips(), "speaker")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"targets": {"awe": 1.0}}, r"targets \['awe'\], expected \[\]"), ({"split": "dev"}, "unknown split 'dev'")],
+)
+def test_clip_is_refused_when_targets_or_split_are_wrong(build_birdsong, monkeypatch, change, message):
+    builder = build_birdsong()
+    clips = builder.collect_clips()
+    clips[0] = dataclasses.replace(clips[0], **change)
+    monkeypatch.setattr(type(builder), "list_clips", lambda *_: clips)
+    with pytest.raises(CorpusError, match=f"{clips[0].file}: {message}"):
+        builder.collect_clips()
+
+
+def test_excluded_files_are_kept_apart(build_birdsong, monkeypatch):
+    builder = build_birdsong()
+    clips = builder.collect_clips()
+    left_out = [Excluded(file="z.wav", reason="a frog"), Excluded(file="a.wav", reason="a frog")]
+    monkeypatch.setattr(type(builder), "list_clips", lambda *_: [left_out[0], *clips, left_out[1]])
+    assert builder.collect_clips() == clips
+    assert builder.collect_clips() == clips
+    assert [entry.file for entry in builder.excluded] == ["a.wav", "z.wav"]
+    monkeypatch.setattr(type(builder), "list_clips", lambda *_: left_out)
+    with pytest.raises(CorpusError, match=r"no clips found \(a frog\)"):
+        builder.collect_clips()
+
+
+def test_folds_test_each_bird_once_and_keep_birds_apart(build_birdsong):
+    tested = []
+    for fold in range(10):
+        dataset = loaded(build_birdsong(f"fold_{fold}"))
+        birds = {split: set(dataset[split]["speaker_id"]) for split in dataset}
+        assert {split: len(names) for split, names in birds.items()} == {"train": 8, "validation": 1, "test": 1}
+        assert len(set.union(*birds.values())) == 10
+        tested += birds["test"]
+    assert sorted(tested) == sorted(f"bird{number}" for number in range(10))
+
+
+def test_folds_are_random_where_speakers_say_nothing(birdsong_class, raw_birdsong, tmp_path, monkeypatch):
+    monkeypatch.setattr(birdsong_class, "FOLDS_BY_SPEAKER", False)
+    builder = birdsong_class(cache_dir=str(tmp_path / "cache"), config_name="fold_0", data_dir=str(raw_birdsong))
+    dataset = loaded(builder)
+    assert dataset.num_rows == {"train": 24, "validation": 3, "test": 3}
+    assert set(dataset["train"]["speaker_id"]) & set(dataset["test"]["speaker_id"])
+
+
+def test_folds_are_refused_when_there_are_fewer_speakers(build_birdsong, raw_birdsong):
+    for path in raw_birdsong.rglob("bird9-*.wav"):
+        path.unlink()
+    builder = build_birdsong("fold_0")
+    with pytest.raises(SplitError, match="10 parts need at least 10 speakers, found 9"):
+        builder.split_clips(builder.collect_clips(), "fold_0")
 
 
 def test_tables_hold_at_most_64_clips(build_birdsong, monkeypatch):

@@ -1,8 +1,9 @@
 import os
+from pathlib import Path
 
 import pytest
 
-from nvv.data.rawfiles import CorpusError, find_root, fingerprint, list_files
+from nvv.data.rawfiles import CorpusError, find_root, fingerprint, list_files, search_roots
 
 
 def touch(root, *names):
@@ -68,6 +69,68 @@ def test_root_is_refused_when_there_are_two(tmp_path):
     touch(tmp_path, "copy1/laugh/1.wav", "copy2/laugh/1.wav")
     with pytest.raises(CorpusError, match="'copy1' and 'copy2'"):
         find_root(tmp_path, markers=("laugh/*.wav",), expected="x")
+
+
+@pytest.mark.parametrize("name", ["Laugh/1.WAV", "laugh/1.wav", "LAUGH/x.Wav"])
+def test_root_is_found_without_regard_to_case(tmp_path, name):
+    touch(tmp_path, f"outer/{name}")
+    for marker in ("laugh/*.wav", "Laugh/[x1].WAV", "l*/?.wav"):
+        assert find_root(tmp_path, markers=(marker,), expected="x") == tmp_path / "outer"
+
+
+def test_root_is_found_by_any_marker_also_a_folder(tmp_path):
+    touch(tmp_path, "corpus/labels/high_info.csv")
+    for markers in (("audio/*.wav", "labels/*_info.csv"), ("Labels",)):
+        assert find_root(tmp_path, markers=markers, expected="x") == tmp_path / "corpus"
+
+
+def test_root_is_not_found_by_a_part_of_a_name(tmp_path):
+    touch(tmp_path, "laugh/1.wave", "laughs/1.wav", "x/y/z/laugh/1.wav")
+    with pytest.raises(CorpusError, match="not found"):
+        find_root(tmp_path, markers=("laugh/*.wav",), expected="x")
+
+
+def test_root_is_the_shallowest_that_matches(tmp_path):
+    touch(tmp_path, "laugh/1.wav", "laugh/laugh/1.wav")
+    assert find_root(tmp_path, markers=("laugh/*.wav",), expected="x") == tmp_path
+
+
+def test_root_is_found_through_a_link(tmp_path):
+    touch(tmp_path, "elsewhere/laugh/1.wav")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "elsewhere")
+    assert find_root(tmp_path / "data", markers=("laugh/*.wav",), expected="x") == tmp_path / "data" / "link"
+
+
+def test_root_error_names_the_archive_when_told(tmp_path):
+    with pytest.raises(CorpusError, match=r"^VIVAE.zip: the corpus was not found in it"):
+        find_root(tmp_path, markers=("*.wav",), expected="x", shown=Path("VIVAE.zip"))
+
+
+def test_each_folder_is_listed_once_however_many_markers(tmp_path):
+    tree = {"": (["a", "b"], []), "a": (["laugh"], []), "b": ([], []), "a/laugh": ([], ["1.wav"] * 60_000)}
+    listed = []
+
+    def list_folder(folder):
+        listed.append(folder)
+        return tree[folder]
+
+    assert search_roots(list_folder, [f"{label}/*.wav" for label in ("cry", "sigh", "laugh", "moan")]) == ["a"]
+    assert len(listed) == len(set(listed))
+
+
+def test_fingerprint_describes_a_file(tmp_path):
+    touch(tmp_path, "VIVAE.zip", "other.zip")
+    first = fingerprint(tmp_path / "VIVAE.zip")
+    assert len(first) == 64
+    touch(tmp_path, "other.zip")
+    assert fingerprint(tmp_path / "VIVAE.zip") == first
+    os.utime(tmp_path / "VIVAE.zip", ns=(1, 1))
+    touched = fingerprint(tmp_path / "VIVAE.zip")
+    (tmp_path / "VIVAE.zip").write_text("longer than before")
+    os.utime(tmp_path / "VIVAE.zip", ns=(1, 1))
+    assert len({first, touched, fingerprint(tmp_path / "VIVAE.zip")}) == 3
+    assert fingerprint(tmp_path / "missing.zip") == ""
 
 
 def test_fingerprint_changes_with_name_size_and_time_only(tmp_path):

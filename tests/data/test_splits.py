@@ -1,10 +1,21 @@
+import hashlib
 import random
 from collections import Counter
 from itertools import combinations, product
 
 import pytest
 
-from nvv.data.splits import SPLITS, manifest_digest, speaker_split, stratified_split
+from nvv.data.splits import (
+    SPLITS,
+    SplitError,
+    fold_split,
+    manifest_digest,
+    random_folds,
+    speaker_folds,
+    speaker_split,
+    stratified_split,
+    unmet_wishes,
+)
 
 
 def made_up_corpus(num_speakers: int = 40, num_classes: int = 5) -> tuple[list[str], dict[str, str], dict[str, str]]:
@@ -90,7 +101,7 @@ def cost_of(assignment, profiles, weights=(8, 1, 1)) -> tuple[int, int]:
     return missing, cost
 
 
-def test_speaker_split_covers_every_class_as_well_as_any_when_speakers_are_few():
+def test_no_split_is_better_when_speakers_are_few():
     # Eight speakers with uneven classes, as in ReCANVo; all 3**8 assignments are tried.
     rng = random.Random(1)
     for _ in range(3):
@@ -105,9 +116,103 @@ def test_speaker_split_covers_every_class_as_well_as_any_when_speakers_are_few()
         split_of = speaker_split(files, labels=labels, speakers=speakers)
         of_speaker = {speakers[file]: SPLITS.index(split) for file, split in split_of.items()}
         found = cost_of([of_speaker[str(speaker)] for speaker in range(8)], profiles)
-        best = min(cost_of(assignment, profiles) for assignment in product(range(3), repeat=8))
-        assert found[0] == best[0]
-        assert found[1] <= 1.5 * best[1]
+        assert found == min(cost_of(assignment, profiles) for assignment in product(range(3), repeat=8))
+
+
+def test_first_of_equal_splits_is_taken_when_speakers_are_few():
+    # Four speakers with one clip each: two train, one validates, one tests, in twelve equal ways. In digest order the
+    # speakers are d (18ac…), c (2e7d…), b (3e23…), a (ca97…).
+    files = list("abcd")
+    split_of = speaker_split(files, labels=dict.fromkeys(files, "x"), speakers={file: file for file in files})
+    assert split_of == {"d": "train", "c": "train", "b": "validation", "a": "test"}
+
+
+@pytest.mark.parametrize("num_speakers", [3, 5, 12, 13, 20])
+def test_no_part_is_empty_when_speakers_have_a_class_each(num_speakers):
+    # An empty part lacks no more classes than another that lacks the same ones, so it must count by itself.
+    files = [f"{speaker}-{clip}" for speaker in range(num_speakers) for clip in range(3)]
+    speakers = {file: file.partition("-")[0] for file in files}
+    split_of = speaker_split(files, labels=speakers, speakers=speakers)
+    assert set(split_of.values()) == set(SPLITS)
+    parts = speaker_folds(files, labels=speakers, speakers=speakers, num_folds=min(num_speakers, 10))
+    assert set(parts.values()) == set(range(min(num_speakers, 10)))
+
+
+def test_speaker_folds_keep_speakers_apart_and_classes_everywhere():
+    files, labels, speakers = made_up_corpus(num_speakers=60)
+    parts = speaker_folds(files, labels=labels, speakers=speakers)
+    assert list(parts) == sorted(files)
+    assert set(parts.values()) == set(range(10))
+    of_speaker = {}
+    for file, part in parts.items():
+        assert of_speaker.setdefault(speakers[file], part) == part
+    assert set(Counter(parts.values()).values()) == {21}  # 210 clips in ten parts
+    for label in set(labels.values()):  # 42 clips of each class, so 4 or 5 in each of ten parts
+        counts = Counter(part for file, part in parts.items() if labels[file] == label)
+        assert {counts[part] for part in range(10)} == {4, 5}
+
+
+def test_each_speaker_is_a_fold_when_there_are_as_many():
+    files, labels, speakers = made_up_corpus(num_speakers=8)
+    parts = speaker_folds(files, labels=labels, speakers=speakers, num_folds=8)
+    assert len({(speakers[file], part) for file, part in parts.items()}) == 8
+    assert len(set(parts.values())) == 8
+
+
+def test_random_folds_take_a_tenth_each_and_the_last_the_rest():
+    files = [f"{index}.wav" for index in range(37)]
+    parts = random_folds(files)
+    assert Counter(parts.values()) == {**dict.fromkeys(range(9), 3), 9: 10}
+    by_digest = sorted(files, key=lambda file: hashlib.sha256(file.encode()).hexdigest())
+    assert [parts[file] for file in by_digest] == [index // 3 for index in range(27)] + [9] * 10
+
+
+def test_fold_tests_on_its_part_and_validates_on_the_next():
+    parts = {f"{part}.wav": part for part in range(10)}
+    for fold in range(10):
+        split_of = fold_split(parts, fold)
+        assert split_of[f"{fold}.wav"] == "test"
+        assert split_of[f"{(fold + 1) % 10}.wav"] == "validation"
+        assert Counter(split_of.values())["train"] == 8
+    with pytest.raises(ValueError, match="fold must be 0 to 9, got 10"):
+        fold_split(parts, 10)
+
+
+@pytest.mark.parametrize("make", [speaker_folds, random_folds])
+def test_folds_are_refused_when_there_are_too_few(make):
+    files = [str(number) for number in range(9)]
+    known = {"labels": dict.fromkeys(files, "x"), "speakers": {file: file for file in files}}
+    arguments = known if make is speaker_folds else {}
+    with pytest.raises(SplitError, match="at least 10"):
+        make(files, **arguments)
+    with pytest.raises(ValueError, match="num_folds"):
+        make(files, **arguments, num_folds=2)
+
+
+def test_unmet_wishes_are_said_in_words():
+    split_of = {"a": "train", "b": "train", "c": "train", "d": "validation", "e": "test"}
+    labels = {"a": "laugh", "b": "sigh", "c": "gasp", "d": "laugh", "e": None}
+    speakers = {file: "one" if file in "abc" else file for file in split_of}
+    assert unmet_wishes(
+        split_of, labels=labels, speakers=speakers, wanted=dict(zip(SPLITS, (8, 1, 1), strict=True))
+    ) == [
+        "`validation` and `test` have no `gasp`: the corpus has 1 speaker of it.",
+        "`test` has no `laugh`: the corpus has 2 speakers of it.",
+        "`validation` and `test` have no `sigh`: the corpus has 1 speaker of it.",
+        "`train`, `validation` and `test` hold a single speaker each.",
+        "`train` holds 60 % of the clips instead of 80 %.",
+        "`validation` holds 20 % of the clips instead of 10 %.",
+        "`test` holds 20 % of the clips instead of 10 %.",
+    ]
+    assert unmet_wishes({"a": 0, "b": 1}, labels={"a": "laugh", "b": "sigh"}) == [
+        "part 1 has no `laugh`: the corpus has 1 clip of it.",
+        "part 0 has no `sigh`: the corpus has 1 clip of it.",
+    ]
+    assert unmet_wishes({"a": 0, "b": 1}, labels={"a": "laugh", "b": "laugh"}, wanted={0: 1, 1: 1}) == []
+    # With speakers and nothing to say: two speakers a part, the class in both.
+    files = {file: int(file in "cd") for file in "abcd"}
+    same = {file: file for file in files}
+    assert unmet_wishes(files, labels=dict.fromkeys(files, "x"), speakers=same, wanted={0: 1, 1: 1}) == []
 
 
 def uneven_corpus(seed: int) -> tuple[list[str], dict[str, str], dict[str, str]]:
@@ -156,9 +261,16 @@ def test_splits_stay_as_pinned():
     files, labels, speakers = made_up_corpus()
     assert manifest_digest(speaker_split(files, labels=labels, speakers=speakers)) == SPEAKER_DIGEST
     assert manifest_digest(stratified_split(files, labels=labels)) == STRATIFIED_DIGEST
+    assert manifest_digest(speaker_folds(files, labels=labels, speakers=speakers)) == FOLDS_DIGEST
+    assert manifest_digest(random_folds(files)) == RANDOM_FOLDS_DIGEST
+    few = {file: speaker for file, speaker in speakers.items() if speaker < "speaker008"}
+    assert manifest_digest(speaker_split(list(few), labels=labels, speakers=few)) == FEW_SPEAKERS_DIGEST
 
 
 SPEAKER_DIGEST = "d5a17466360e0d436db524b5cc88bf9a1bb30621b13e08b143249311d78d8f8b"
+FOLDS_DIGEST = "96d986217851622985b81655dc471eaee3cd9ed091f2181a5c59a4ca89eaf205"
+RANDOM_FOLDS_DIGEST = "9b9324abf9f21bb208ab3c8414437d8492c64fa2041706fbe45faae437b25630"
+FEW_SPEAKERS_DIGEST = "41795dad21c0578562af722a2e3ca113167d63a2a6fa2e5ee821a2f73dd9ac4d"
 STRATIFIED_DIGEST = "78668ec9e010cf8a4c7c425f6946fec102ddd017ec34a53578a0f436035ac247"
 
 
@@ -175,7 +287,7 @@ def test_splits_work_when_there_are_no_classes():
 
 def test_speaker_split_is_refused_when_there_are_two_speakers():
     files = ["a", "b", "c"]
-    with pytest.raises(ValueError, match="at least 3 speakers, found"):
+    with pytest.raises(ValueError, match="at least 3 speakers, found 2"):
         speaker_split(files, labels=dict.fromkeys(files, "x"), speakers={"a": "1", "b": "2", "c": "2"})
 
 

@@ -139,7 +139,9 @@ def real_folder() -> Path:
 DIGESTS = {
     "speaker": "485833b874d655133e2468266dabba81a59b41355845754141bfef80b555f849",
     "stratified": "a90526b2d122da57d7ee7952d1b89480c0c79e0f8f15875f24f765fc3240a336",
+    "fold_0": "feeeac4eee1004714e6615a7621fcf1d5aa70f2219e90b7a605489650b987935",
 }
+FOLD_PARTS_DIGEST = "8f3b4488b6a0d18dc0e90f9c502bc4e1acf77771ae1b2b82803dd6518f8f80a5"
 
 
 @pytest.mark.realdata
@@ -154,9 +156,24 @@ def test_real_splits_hold_every_class_and_stay_as_pinned(load, real_folder, conf
 
 
 @pytest.mark.realdata
-def test_real_speakers_are_in_one_split_each(load, real_folder):
-    speakers = [set(part["speaker_id"]) for part in load(real_folder).values()]
+@pytest.mark.parametrize("config", ["speaker", "fold_9"])
+def test_real_speakers_are_in_one_split_each(load, real_folder, config):
+    speakers = [set(part["speaker_id"]) for part in load(real_folder, config).values()]
     assert sum(map(len, speakers)) == len(set.union(*speakers)) == 410
+
+
+@pytest.mark.realdata
+def test_real_folds_are_even_and_lack_one_class_once(real_folder, tmp_path):
+    builder = corpus_builder("nonverbal_vocalization")(data_dir=str(real_folder), cache_dir=str(tmp_path))
+    clips = builder.collect_clips()
+    parts = builder.fold_parts(clips)
+    assert manifest_digest(parts) == FOLD_PARTS_DIGEST
+    assert set(Counter(parts.values()).values()) == {72, 73}
+    counts = Counter((clip.label, parts[clip.file]) for clip in clips)
+    lacking = [(label, part) for label in builder.LABELS for part in range(10) if not counts[label, part]]
+    # Nine speakers yawn, so one of ten parts must do without.
+    assert lacking == [("yawning", 6)]
+    assert len({clip.speaker_id for clip in clips if clip.label == "yawning"}) == 9
 
 
 @pytest.mark.realdata

@@ -1,6 +1,6 @@
 import pytest
 
-from nvv.hub.licences import BACKBONE_LICENCES, LICENCES, backbone_licence, combine_licences, find_licence
+from nvv.hub.licences import BACKBONE_LICENCES, LICENCES, backbone_licence, combine_licences, copy_terms, find_licence
 
 
 @pytest.mark.parametrize(
@@ -107,3 +107,33 @@ def test_licence_outside_the_table_is_not_taken_for_a_free_one():
     assert combine_licences("apache-2.0", "my-own-1.0").reason.startswith(
         "The licence of this model is not settled, because the corpus's (my-own-1.0) terms are not known"
     )
+
+
+@pytest.mark.parametrize(
+    ("licence", "words"),
+    [
+        ("cc0-1.0", []),
+        ("cc-by-4.0", ["names the authors"]),
+        ("cc-by-sa-4.0", ["names the authors", "stay under CC BY-SA 4.0"]),
+        ("cc-by-nc-4.0", ["names the authors", "not for commercial use"]),
+        ("cc-by-nc-nd-4.0", ["names the authors", "not for commercial use", "Only unchanged copies"]),
+        ("CC-BY-NC-SA-4.0", ["names the authors", "not for commercial use", "stay under CC BY-NC-SA 4.0"]),
+        ("odbl", ["names the authors", "stay under Open Database License 1.0"]),
+        ("mit", ["names the authors"]),
+    ],
+)
+def test_public_copies_are_allowed_on_the_licences_conditions(licence, words):
+    terms = copy_terms(licence)
+    assert terms.may_be_public
+    assert f"under {find_licence(licence).title}" in terms.reason
+    assert len(terms.conditions) == len(words)
+    for condition, word in zip(terms.conditions, words, strict=True):
+        assert word in condition
+
+
+@pytest.mark.parametrize("licence", ["unknown", "on-request", "other", "", None, "my-own-1.0"])
+def test_public_copies_are_not_allowed_when_the_licence_is_not_known(licence):
+    terms = copy_terms(licence)
+    assert not terms.may_be_public
+    assert terms.conditions == ()
+    assert "nothing is known to allow public copies" in terms.reason

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import pickle
 
+import datasets
 import numpy as np
+import pyarrow
 import pytest
 
+from nvv.audio import AudioError
 from nvv.training.dataset import ClipDataset, class_balancing_weights, evenly_taken
 
 
@@ -83,6 +86,29 @@ def test_empty_split_is_refused(make_split):
 
 def test_speakers_are_none_when_the_corpus_does_not_say(make_split):
     assert ClipDataset(make_split([1.0]).remove_columns("speaker_id"), max_seconds=1.0).speaker_ids is None
+
+
+def test_speakers_are_none_when_one_is_not_known(make_split):
+    split = make_split([1.0, 1.0]).remove_columns("speaker_id").add_column("speaker_id", ["S0", None])
+    assert ClipDataset(split, max_seconds=1.0).speaker_ids is None
+
+
+@pytest.mark.parametrize("missing", [None, -1])
+def test_clip_without_a_label_is_named(make_split, missing):
+    split = make_split([1.0, 1.0, 1.0])
+    features = split.features["label"]
+    split = split.remove_columns("label").add_column("label", [0, missing, missing]).cast_column("label", features)
+    with pytest.raises(ValueError, match=r"2 of 3 clips have no label, the first is 001\.wav"):
+        ClipDataset(split, max_seconds=1.0)
+
+
+def test_damaged_clip_is_found_when_checked(make_split):
+    split = make_split([0.1, 0.1])
+    cells = [split[0]["audio"], {"bytes": split[1]["audio"]["bytes"][:60], "path": None}]
+    audio = datasets.Dataset(pyarrow.table({"audio": cells})).cast_column("audio", datasets.Audio(decode=False))
+    split = datasets.concatenate_datasets([audio, split.remove_columns("audio")], axis=1)
+    with pytest.raises(AudioError, match=r"^001\.wav: "):
+        ClipDataset(split, max_seconds=1.0).check_audio()
 
 
 def test_taken_clips_keep_every_class_when_few(make_split):

@@ -11,12 +11,10 @@ encode an Audio cell.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,11 +22,15 @@ import datasets
 import pyarrow as pa
 
 from ..audio import AudioError, AudioProperties, check_audio
+from .archives import open_raw
+from .clip import Clip, Excluded
+from .configs import CorpusConfig, protocol_configs
+from .downloads import fetch
 from .facts import CorpusFacts
-from .rawfiles import CorpusError, find_root, fingerprint
-from .splits import SPLITS, speaker_split, stratified_split
+from .rawfiles import CorpusError
+from .splits import SPLITS, SplitError, fold_split, random_folds, speaker_folds, speaker_split, stratified_split
 
-__all__ = ["Clip", "CorpusBuilder", "CorpusConfig"]
+__all__ = ["CorpusBuilder"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,77 +38,43 @@ _CLIPS_PER_TABLE = 64
 _BYTES_PER_TABLE = 64 * 2**20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Clip:
-    """One recording, as a loading script describes it.
-
-    Attributes:
-        file: Path relative to the corpus root with forward slashes; unique, and what the splits depend on.
-        speaker_id: Who made the sound; clips with the same id never lie in two parts of the ``speaker`` protocol.
-        label: One of the corpus's ``LABELS``; None for a corpus without classes.
-        metadata: A value, or None, for each of the corpus's ``METADATA`` columns.
-        split: ``"train"``, ``"validation"`` or ``"test"`` where the authors gave an official split; None leaves the
-            clip out of the ``official`` config.
-        path: Where the file lies; None for a computed clip.
-    """
-
-    file: str
-    speaker_id: str
-    label: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    split: str | None = None
-    path: Path | None = None
-
-
-@dataclass
-class CorpusConfig(datasets.BuilderConfig):
-    """A split protocol, with what the user asked for.
-
-    Attributes:
-        skip_bad_audio: Leave out clips that cannot be decoded, instead of stopping at the first.
-    """
-
-    skip_bad_audio: bool = False
-
-    def create_config_id(self, config_kwargs: dict, custom_features: datasets.Features | None = None) -> str:
-        """Name the cache folder after the raw files and the reading code too: a change to either builds anew."""
-        base = super().create_config_id(config_kwargs, custom_features=custom_features)
-        raw = fingerprint(Path(self.data_dir)) if self.data_dir else ""
-        return f"{base}-{hashlib.sha256((raw + _code_digest()).encode()).hexdigest()[:16]}"
-
-
 class CorpusBuilder(datasets.ArrowBasedBuilder):
     """A corpus of labelled clips.
 
-    A subclass sets the class attributes and implements `list_clips`; it may override `read_clip`.
+    A subclass sets the class attributes and implements `list_clips`; a computed corpus overrides `read_clip` too.
 
     Attributes:
         FACTS: Name, licence, citation, limits.
-        LABELS: Class names in canonical order; None for a corpus without classes (its targets are ``METADATA``
-            columns).
-        METADATA: Columns beyond audio, label, file and speaker_id, with their types.
+        LABELS: Class names in canonical order; None for a corpus without classes.
+        ALLOW_MISSING_LABELS: Whether some clips' classes are not released.
+        TARGETS: Names of all regression targets, float columns; each config names those that it has.
+        METADATA: Columns beyond audio, label, targets, file and speaker_id, with their types.
         ROOT_MARKERS: Glob patterns that show where the raw corpus begins. Empty: the corpus needs no raw folder.
         LAYOUT: The raw layout in words, for errors.
+        DOWNLOADS: What to download where the user names no raw folder; empty where licence or host forbid it.
         STRATIFIED_WEIGHTS: Proportions of the ``stratified`` protocol.
-        skipped: Clips left out by ``skip_bad_audio``, as pairs of file and reason, in order of the files.
+        SPEAKERS_ARE_KNOWN: False where ``speaker_id`` may be empty.
+        FOLDS_BY_SPEAKER: Whether folds keep speakers apart; False takes voc2vec's random folds.
     """
 
     FACTS: ClassVar[CorpusFacts]
     LABELS: ClassVar[tuple[str, ...] | None] = None
+    ALLOW_MISSING_LABELS: ClassVar[bool] = False
+    TARGETS: ClassVar[tuple[str, ...]] = ()
     METADATA: ClassVar[Mapping[str, datasets.Value]] = {}
     ROOT_MARKERS: ClassVar[tuple[str, ...]] = ()
     LAYOUT: ClassVar[str] = ""
+    DOWNLOADS: ClassVar[tuple] = ()
     STRATIFIED_WEIGHTS: ClassVar[tuple[int, int, int]] = (8, 1, 1)
+    SPEAKERS_ARE_KNOWN: ClassVar[bool] = True
+    FOLDS_BY_SPEAKER: ClassVar[bool] = True
 
     BUILDER_CONFIG_CLASS = CorpusConfig
-    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = [
-        CorpusConfig(name="speaker", description="No speaker in two splits."),
-        CorpusConfig(name="stratified", description="Each class cut in the same proportions, speakers ignored."),
-    ]
+    BUILDER_CONFIGS: ClassVar[list[CorpusConfig]] = protocol_configs()
     DEFAULT_CONFIG_NAME = "speaker"
 
     @abstractmethod
-    def list_clips(self, root: Path) -> Iterable[Clip]:
+    def list_clips(self, root: Path) -> Iterable[Clip | Excluded]:
         """Describe every clip below the corpus root, in any order, without reading the audio.
 
         Args:
@@ -116,16 +84,51 @@ class CorpusBuilder(datasets.ArrowBasedBuilder):
             CorpusError: If a name does not follow the corpus's grammar; the message names the file.
         """
 
+    def clip_path(self, clip: Clip) -> Path:
+        """Return where a clip's file lies; a corpus whose clips are called otherwise than their files overrides it."""
+        return self.root / clip.file
+
     def read_clip(self, clip: Clip) -> bytes:
         """Return the bytes of a clip's file, unchanged."""
-        if clip.path is None:
-            raise CorpusError(
-                f"{clip.file}: the clip has no path and {type(self).__name__} does not override read_clip."
-            )
         try:
-            return clip.path.read_bytes()
+            return self.clip_path(clip).read_bytes()
         except OSError as error:
             raise AudioError(f"{clip.file}: cannot be read ({error.strerror}).") from error
+
+    @property
+    def root(self) -> Path:
+        """Where the raw corpus begins; found, unpacked or downloaded at the first use.
+
+        Raises:
+            CorpusError: If there is no such folder or archive, or if it is laid out otherwise.
+        """
+        if "_raw_root" not in self.__dict__:
+            self._raw_root = self._find_root()
+        return self._raw_root
+
+    @property
+    def raw_cache_dir(self) -> Path:
+        """Where archives are unpacked and downloads kept: below the builder's cache unless set."""
+        return self.__dict__.get("_raw_cache_dir") or Path(self._cache_dir_root) / "nvv_raw"
+
+    @raw_cache_dir.setter
+    def raw_cache_dir(self, folder: Path) -> None:
+        self._raw_cache_dir = folder
+
+    @property
+    def num_folds(self) -> int:
+        """Number of ``fold_<k>`` configs."""
+        return sum(name.startswith("fold_") for name in self.builder_configs)
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """Clips left out so far because they could not be decoded, as pairs of file and reason."""
+        return self.__dict__.setdefault("_skipped", [])
+
+    @property
+    def excluded(self) -> list[Excluded]:
+        """Files that the last `collect_clips` found to be no part of the corpus, in order of the files."""
+        return self.__dict__.setdefault("_excluded", [])
 
     def collect_clips(self) -> list[Clip]:
         """Find the corpus, list its clips and check what was listed.
@@ -137,20 +140,16 @@ class CorpusBuilder(datasets.ArrowBasedBuilder):
             CorpusError: If the folder is missing or laid out otherwise, holds no clips, or if a clip is described
                 wrongly.
         """
-        clips = sorted(self.list_clips(self._root()), key=lambda clip: clip.file)
+        listed = sorted(self.list_clips(self.root), key=lambda entry: entry.file)
+        clips = [entry for entry in listed if isinstance(entry, Clip)]
+        self.excluded[:] = [entry for entry in listed if isinstance(entry, Excluded)]
         if not clips:
-            raise CorpusError(f"{self.config.data_dir}: no clips found; expected {self.LAYOUT}")
-        files = set()
-        for clip in clips:
-            if clip.file in files:
+            reasons = ", ".join(sorted({entry.reason for entry in self.excluded})) or "no files"
+            raise CorpusError(f"{self.config.data_dir}: no clips found ({reasons}); expected {self.LAYOUT}")
+        for before, clip in pairwise([None, *clips]):
+            if before is not None and before.file == clip.file:
                 raise CorpusError(f"{clip.file}: listed twice.")
-            files.add(clip.file)
-            if (clip.label is None) != (self.LABELS is None) or (self.LABELS and clip.label not in self.LABELS):
-                raise CorpusError(f"{clip.file}: unknown label {clip.label!r}; expected one of {self.LABELS}.")
-            if not clip.speaker_id:
-                raise CorpusError(f"{clip.file}: no speaker.")
-            if set(clip.metadata) != set(self.METADATA):
-                raise CorpusError(f"{clip.file}: metadata {sorted(clip.metadata)}, expected {sorted(self.METADATA)}.")
+            self._check_clip(clip)
         return clips
 
     def split_clips(self, clips: list[Clip], protocol: str) -> dict[str, str]:
@@ -158,23 +157,50 @@ class CorpusBuilder(datasets.ArrowBasedBuilder):
 
         Args:
             clips: All clips of the corpus, bad ones too: what is left out must not move what stays.
-            protocol: ``"speaker"``, ``"stratified"`` or ``"official"``.
+            protocol: ``"speaker"``, ``"stratified"``, ``"official"`` or ``"fold_<k>"``.
 
         Returns:
             File to ``"train"``, ``"validation"`` or ``"test"``.
 
         Raises:
+            SplitError: If this copy of the corpus cannot have the protocol, for want of speakers for example.
             ValueError: If the protocol is unknown.
         """
         files = [clip.file for clip in clips]
         labels = {clip.file: clip.label for clip in clips}
         if protocol == "speaker":
-            return speaker_split(files, labels=labels, speakers={clip.file: clip.speaker_id for clip in clips})
+            return speaker_split(files, labels=labels, speakers=self._speakers(clips))
         if protocol == "stratified":
             return stratified_split(files, labels=labels, weights=self.STRATIFIED_WEIGHTS)
         if protocol == "official":
-            return {clip.file: clip.split for clip in clips if clip.split is not None}
-        raise ValueError(f"Unknown split protocol {protocol!r}; {self.FACTS.name} has {sorted(self.builder_configs)}.")
+            split_of = {clip.file: clip.split for clip in clips if clip.split is not None}
+            if not split_of:
+                raise SplitError(f"No clip of this copy of {self.FACTS.name} has an official split.")
+            return split_of
+        kind, _, fold = protocol.partition("_")
+        if kind == "fold" and fold.isdecimal() and int(fold) < self.num_folds:
+            return fold_split(self.fold_parts(clips), int(fold), num_folds=self.num_folds)
+        raise ValueError(
+            f"Unknown split protocol {protocol!r}; {self.FACTS.name} has {', '.join(self.builder_configs)}."
+        )
+
+    def fold_parts(self, clips: list[Clip]) -> dict[str, int]:
+        """Assign clips to the parts that folds are made of.
+
+        Args:
+            clips: All clips of the corpus.
+
+        Returns:
+            File to part, 0 to ``num_folds - 1``.
+
+        Raises:
+            SplitError: If there are fewer speakers, or clips, than folds.
+        """
+        files = [clip.file for clip in clips]
+        if not self.FOLDS_BY_SPEAKER:
+            return random_folds(files, num_folds=self.num_folds)
+        labels = {clip.file: clip.label for clip in clips}
+        return speaker_folds(files, labels=labels, speakers=self._speakers(clips), num_folds=self.num_folds)
 
     def read_clips(
         self, clips: Iterable[Clip], *, skip_bad_audio: bool
@@ -203,42 +229,89 @@ class CorpusBuilder(datasets.ArrowBasedBuilder):
             else:
                 yield clip, content, properties
 
-    def make_table(self, rows: list[tuple[Clip, bytes]]) -> pa.Table:
-        """Lay clips out as an Arrow table in the corpus's columns, bytes unchanged."""
+    def make_table(self, rows: list[tuple[Clip, bytes]], *, features: datasets.Features | None = None) -> pa.Table:
+        """Lay clips out as an Arrow table, bytes unchanged.
+
+        Args:
+            rows: Clips with the bytes of their files.
+            features: Columns; by default those of the config.
+        """
+        features = features or self._features(self.config)
         clips = [clip for clip, _ in rows]
-        columns: dict[str, list] = {"audio": [{"bytes": content, "path": clip.file} for clip, content in rows]}
-        if self.LABELS is not None:
-            index = {label: number for number, label in enumerate(self.LABELS)}
-            columns["label"] = [index[clip.label] for clip in clips]
-        columns["file"] = [clip.file for clip in clips]
-        columns["speaker_id"] = [clip.speaker_id for clip in clips]
-        for name in self.METADATA:
-            columns[name] = [clip.metadata[name] for clip in clips]
-        return pa.table(columns, schema=self._features().arrow_schema)
+        index = {label: number for number, label in enumerate(self.LABELS or ())}
+        columns: dict[str, list] = {
+            "audio": [{"bytes": content, "path": clip.file} for clip, content in rows],
+            "label": [None if clip.label is None else index[clip.label] for clip in clips],
+            "file": [clip.file for clip in clips],
+            "speaker_id": [clip.speaker_id for clip in clips],
+            **{name: [clip.targets[name] for clip in clips] for name in self.TARGETS},
+            **{name: [clip.metadata[name] for clip in clips] for name in self.METADATA},
+        }
+        return pa.table({name: columns[name] for name in features}, schema=features.arrow_schema)
 
-    @property
-    def skipped(self) -> list[tuple[str, str]]:
-        """Clips left out so far, as pairs of file and reason."""
-        return self.__dict__.setdefault("_skipped", [])
+    def table_features(self) -> datasets.Features:
+        """Return every column that some config has."""
+        return self._features(CorpusConfig(name="all", with_label=True, targets=self.TARGETS))
 
-    def _root(self) -> Path:
+    def config_features(self, name: str) -> datasets.Features:
+        """Return the columns of a config."""
+        return self._features(self.builder_configs[name])
+
+    def _check_clip(self, clip: Clip) -> None:
+        if clip.label is None:
+            wrong = self.LABELS is not None and not self.ALLOW_MISSING_LABELS
+        else:
+            wrong = clip.label not in (self.LABELS or ())
+        if wrong:
+            raise CorpusError(f"{clip.file}: unknown label {clip.label!r}; expected one of {self.LABELS}.")
+        if not clip.speaker_id and self.SPEAKERS_ARE_KNOWN:
+            raise CorpusError(f"{clip.file}: no speaker.")
+        for kind, found, expected in (
+            ("metadata", clip.metadata, self.METADATA),
+            ("targets", clip.targets, self.TARGETS),
+        ):
+            if found.keys() != set(expected):
+                raise CorpusError(f"{clip.file}: {kind} {sorted(found)}, expected {sorted(expected)}.")
+        if clip.split is not None and clip.split not in SPLITS:
+            raise CorpusError(f"{clip.file}: unknown split {clip.split!r}; expected one of {', '.join(SPLITS)}.")
+
+    def _speakers(self, clips: list[Clip]) -> dict[str, str]:
+        unknown = next((clip.file for clip in clips if not clip.speaker_id), None)
+        if unknown is not None:
+            raise SplitError(f"{self.FACTS.name} does not say who made {unknown}, so speakers cannot be kept apart.")
+        return {clip.file: clip.speaker_id for clip in clips}
+
+    def _find_root(self) -> Path:
         data_dir = self.config.data_dir
         if not self.ROOT_MARKERS:
             if data_dir is not None:
                 raise CorpusError(f"{self.FACTS.name} is computed and takes no data_dir, got {str(data_dir)!r}.")
             return Path()
-        if data_dir is None:
+        if data_dir is not None:
+            folder = Path(data_dir).expanduser()
+        elif self.DOWNLOADS:
+            folder = fetch(self.DOWNLOADS, facts=self.FACTS, cache_dir=self.raw_cache_dir)
+        else:
             raise CorpusError(
-                f"{self.FACTS.name} needs data_dir, its folder of raw recordings: {self.LAYOUT} {self.FACTS.obtain}"
+                " ".join(
+                    part
+                    for part in (
+                        f"{self.FACTS.name} needs data_dir, its folder of raw recordings: {self.LAYOUT}",
+                        self.FACTS.obtain,
+                        self.FACTS.terms,
+                    )
+                    if part
+                )
             )
-        return find_root(Path(data_dir).expanduser(), markers=self.ROOT_MARKERS, expected=self.LAYOUT)
+        return open_raw(folder, markers=self.ROOT_MARKERS, expected=self.LAYOUT, cache_dir=self.raw_cache_dir)
 
-    def _features(self) -> datasets.Features:
-        label = {} if self.LABELS is None else {"label": datasets.ClassLabel(names=list(self.LABELS))}
+    def _features(self, config: CorpusConfig) -> datasets.Features:
+        label = {"label": datasets.ClassLabel(names=list(self.LABELS))} if self.LABELS and config.with_label else {}
         return datasets.Features(
             {
                 "audio": datasets.Audio(),
                 **label,
+                **{name: datasets.Value("float32") for name in config.targets},
                 "file": datasets.Value("string"),
                 "speaker_id": datasets.Value("string"),
                 **self.METADATA,
@@ -248,7 +321,7 @@ class CorpusBuilder(datasets.ArrowBasedBuilder):
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(
             description=self.FACTS.summary,
-            features=self._features(),
+            features=self._features(self.config),
             homepage=self.FACTS.homepage,
             license=self.FACTS.licence,
             citation=self.FACTS.citation,
@@ -256,12 +329,13 @@ class CorpusBuilder(datasets.ArrowBasedBuilder):
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:  # noqa: ARG002
         clips = self.collect_clips()
-        split_of = self.split_clips(clips, self.config.name)
+        split_of = self.split_clips(clips, self.config.protocol)
         return [
             datasets.SplitGenerator(
                 name=split, gen_kwargs={"clips": [clip for clip in clips if split_of.get(clip.file) == split]}
             )
             for split in SPLITS
+            if split in split_of.values()
         ]
 
     def _generate_tables(self, clips: list[Clip]) -> Iterator[tuple[Any, pa.Table]]:
@@ -281,13 +355,3 @@ def _table_key(number: int) -> Any:
     """Key of a table as the installed `datasets` wants it: its own class where it has one, anything unique before."""
     key_class = getattr(datasets.builder, "Key", None)
     return number if key_class is None else key_class(0, number)
-
-
-@cache
-def _code_digest() -> str:
-    """Digest of the code that decides what a built corpus holds: this folder and ``audio.py``."""
-    here = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in [here.parent / "audio.py", *sorted(here.glob("*.py"))]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -25,6 +25,9 @@ class CorpusFacts:
         citation: BibTeX; may be empty.
         summary: One or two sentences on what it holds.
         obtain: How to get the raw recordings, in one sentence; may be empty.
+        terms: What whoever obtains the corpus takes on beside the licence (an agreement, care for the people recorded),
+            in one sentence; may be empty.
+        no_public_copies: Why copies must not be made public, in one sentence; empty where the licence decides.
         notes: Limits and irregularities worth a line each in a card.
         is_synthetic: Whether the sounds were computed. Results on such a corpus are no evidence about people.
     """
@@ -37,6 +40,8 @@ class CorpusFacts:
     citation: str = ""
     summary: str = ""
     obtain: str = ""
+    terms: str = ""
+    no_public_copies: str = ""
     notes: tuple[str, ...] = ()
     is_synthetic: bool = False
 

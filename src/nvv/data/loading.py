@@ -54,7 +54,7 @@ def load_corpus(
     name: str,
     *,
     data_dir: str | os.PathLike[str] | None = None,
-    config: str = "speaker",
+    config: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> datasets.DatasetDict:
     """Load a corpus with its splits.
@@ -63,8 +63,11 @@ def load_corpus(
 
     Args:
         name: One of `list_corpora`, or else a dataset repository: a folder that ``nvv prepare`` wrote, or a Hub id.
-        data_dir: Folder with the raw recordings; required by corpora that are not computed, refused for anything else.
-        config: Split protocol, ``"speaker"`` or ``"stratified"`` (and ``"official"`` where the authors gave one).
+        data_dir: Folder or archive with the raw recordings; required unless the corpus is computed or can be
+            downloaded, refused for anything else.
+        config: Split protocol: ``"speaker"``, ``"stratified"``, ``"fold_0"`` … ``"fold_9"``, and ``"official"`` where
+            the authors gave one; a task in a corpus that has several. None: the corpus's default, which is
+            ``"speaker"`` unless the authors gave a split.
         cache_dir: Where built corpora are kept; by default where `datasets` keeps them.
 
     Returns:
@@ -75,6 +78,7 @@ def load_corpus(
     Raises:
         CorpusError: If the corpus or the raw folder is not as expected.
         AudioError: If a clip cannot be decoded; the message names it. Nothing is left in the cache.
+        SplitError: If this copy of the corpus cannot have the split, for want of speakers for example.
         ValueError: If the corpus has no such config.
 
     Example:

@@ -284,7 +284,10 @@ def _training_table(facts: CardFacts) -> str:
             ("hidden states summed", config.get("layers")),
             ("padding", config.get("padding")),
             ("corpus", _corpus_name(facts)),
+            ("corpus revision", metrics["corpus"].get("revision")),
+            ("columns of the corpus", metrics["corpus"].get("columns")),
             ("split protocol", metrics["corpus"]["config"]),
+            ("split manifest (SHA-256)", metrics["corpus"].get("manifest_digest")),
             ("seed", training["seed"]),
             ("tested checkpoint", best),
             ("device", metrics["provenance"].get("device")),
@@ -321,10 +324,21 @@ def _limits(facts: CardFacts) -> list[str]:
             f"It was tested on {test['num_clips']} clips of one corpus, the smallest class with {smallest}: other "
             "microphones, rooms, languages and ages may give other scores.",
         )
-    if metrics["corpus"]["config"] == "stratified":
-        limits.append("Speakers of the test clips may also be in the training clips: new voices may score lower.")
+    limits += _speaker_limits(metrics)
     limits += [f"On the corpus: {note}" for note in metrics["corpus"].get("notes") or ()]
     return limits
+
+
+def _speaker_limits(metrics: Mapping[str, Any]) -> list[str]:
+    """Say where test clips may be by speakers who were trained on."""
+    shared = metrics["corpus"].get("num_shared_speakers")
+    if shared:
+        return [f"{shared} speakers are in more than one split: new voices may score lower."]
+    test = metrics["splits"].get("test")
+    are_unknown = test is not None and test.get("num_speakers") is None
+    if metrics["corpus"]["config"] == "stratified" or are_unknown:
+        return ["Speakers of the test clips may also be in the training clips: new voices may score lower."]
+    return []
 
 
 def _licence_text(facts: CardFacts) -> str:

@@ -1,15 +1,15 @@
 """Dataset cards, rendered from what was measured while a corpus was prepared; nothing in them is typed by hand.
 
-Facts come from the loading script (``nvv.data.facts``), counts from ``nvv.hub.dataset_repository``. The YAML header
-follows the Hub's dataset card specification; its ``configs`` and ``dataset_info`` make ``load_dataset`` find splits and
-label names.
+Facts come from the loading script (``nvv.data.facts``), counts from ``nvv.hub.dataset_summary``, tables are laid out by
+``nvv.hub.dataset_tables``. The YAML header follows the Hub's dataset card specification: ``configs`` and
+``dataset_info`` make ``load_dataset`` find splits, columns and label names; ``nvv_corpus`` names the loading script.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import datasets
 from datasets.info import DatasetInfosDict
@@ -17,12 +17,21 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from ..data.facts import CorpusFacts
-from ..data.splits import SPLITS
 from ..version import __version__
+from .dataset_summary import AudioSummary, ProtocolSummary
+from .dataset_tables import class_table, counted, fold_table, limited_table, markdown_table, target_table
 
-__all__ = ["ClipRecord", "DatasetCardFacts", "PreparedConfig", "render_dataset_card"]
+__all__ = ["DatasetCardFacts", "PreparedConfig", "render_dataset_card"]
 
-_SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_SIZE_CATEGORIES = (
+    (10**3, "n<1K"),
+    (10**4, "1K<n<10K"),
+    (10**5, "10K<n<100K"),
+    (10**6, "100K<n<1M"),
+    (10**7, "1M<n<10M"),
+    (10**8, "10M<n<100M"),
+    (10**9, "100M<n<1B"),
+)
 _PROTOCOL_TEXT = {
     "speaker": "No speaker is in two splits; classes are balanced as well as that allows. Use it to report results.",
     "stratified": "Each class is cut in the same proportions and speakers are ignored, as most published systems did: "
@@ -32,44 +41,25 @@ _PROTOCOL_TEXT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipRecord:
-    """What was measured of one clip.
-
-    Attributes:
-        file: Path relative to the corpus root.
-        label: Its class; None for a corpus without classes.
-        speaker_id: Its speaker.
-        duration_s: Seconds as decoded.
-        sampling_rate: Rate of the file in Hz.
-        num_channels: Channels of the file.
-        content_digest: SHA-256 hex digest of the file's bytes.
-    """
-
-    file: str
-    label: str | None
-    speaker_id: str
-    duration_s: float
-    sampling_rate: int
-    num_channels: int
-    content_digest: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class PreparedConfig:
-    """One split protocol as written.
+    """One config as written.
 
     Attributes:
         name: Config name.
-        split_of: File to split, of the clips that were written.
-        data_files: Split to glob pattern of its Parquet files.
+        features: Its columns.
+        data_files: Split to glob patterns of its Parquet files; splits without clips are left out.
+        num_clips: Split to number of clips.
         num_bytes: Split to bytes of its Arrow tables.
-        manifest_digest: Digest of the whole assignment, left-out clips included; see ``nvv.data.splits``.
+        download_size: Bytes of its Parquet files.
+        manifest_digest: Digest of the whole assignment, skipped clips included; see ``nvv.data.splits``.
     """
 
     name: str
-    split_of: Mapping[str, str]
-    data_files: Mapping[str, str]
+    features: datasets.Features
+    data_files: Mapping[str, Sequence[str]]
+    num_clips: Mapping[str, int]
     num_bytes: Mapping[str, int]
+    download_size: int
     manifest_digest: str
 
 
@@ -79,21 +69,31 @@ class DatasetCardFacts:
 
     Attributes:
         facts: What the corpus states about itself.
-        features: Columns.
+        features: All columns of the files.
         labels: Classes in canonical order; None for a corpus without classes.
-        records: What was measured, in order of the files.
-        configs: Split protocols, the default first.
-        skipped: Clips left out, as pairs of file and reason.
-        download_size: Bytes of all Parquet files.
+        targets: Regression targets.
+        audio: What was measured.
+        num_speakers: How many are known; 0 where none is.
+        configs: As written, the default first.
+        protocols: What the parts of each assignment hold.
+        folds_by_speaker: Whether folds keep speakers apart.
+        unavailable: Config that this copy of the corpus cannot have to the reason.
+        skipped: Clips that could not be decoded, as pairs of file and reason.
+        excluded: Why files are no part of the corpus, as pairs of reason and number of files.
     """
 
     facts: CorpusFacts
     features: datasets.Features
     labels: Sequence[str] | None
-    records: Sequence[ClipRecord]
+    targets: Sequence[str] = ()
+    audio: AudioSummary
+    num_speakers: int
     configs: Sequence[PreparedConfig]
-    skipped: Sequence[tuple[str, str]] = field(default_factory=tuple)
-    download_size: int = 0
+    protocols: Sequence[ProtocolSummary]
+    folds_by_speaker: bool = True
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    skipped: Sequence[tuple[str, str]] = ()
+    excluded: Sequence[tuple[str, int]] = ()
 
 
 def render_dataset_card(card_facts: DatasetCardFacts) -> DatasetCard:
@@ -112,8 +112,10 @@ def render_dataset_card(card_facts: DatasetCardFacts) -> DatasetCard:
         _synthetic_warning(facts),
         _use(card_facts),
         _contents(card_facts),
-        *(_split_table(card_facts, config) for config in card_facts.configs),
+        *(_protocol(card_facts, protocol) for protocol in card_facts.protocols),
+        _unavailable(card_facts.unavailable),
         _notes(facts),
+        _excluded(card_facts.excluded),
         _skipped(card_facts.skipped),
         _licence(facts),
         f"## Citation\n\n```bibtex\n{facts.citation.strip()}\n```" if facts.citation else "",
@@ -124,45 +126,47 @@ def render_dataset_card(card_facts: DatasetCardFacts) -> DatasetCard:
 
 
 def _card_data(card_facts: DatasetCardFacts) -> DatasetCardData:
-    facts, number = card_facts.facts, len(card_facts.records)
-    size = next(
-        (name for limit, name in _SIZE_CATEGORIES if number < limit), "n>1T" if number >= 10**12 else "1M<n<10M"
-    )
+    facts, number = card_facts.facts, card_facts.audio.num_clips
     synthetic = ["synthetic"] if facts.is_synthetic else []
     optional = {"license_link": facts.licence_url} if facts.licence == "other" and facts.licence_url else {}
     data = DatasetCardData(
         license=facts.licence,
         pretty_name=facts.pretty_name,
         task_categories=["audio-classification"],
-        size_categories=[size],
+        size_categories=[next((name for limit, name in _SIZE_CATEGORIES if number < limit), "n>1T")],
         tags=["nvv", "non-verbal-vocalization", "audio", *synthetic],
+        nvv_corpus=facts.name,
         **optional,
     )
+    configs = card_facts.configs
     MetadataConfigs(
         {
-            config.name: {
-                "data_files": [{"split": split, "path": path} for split, path in config.data_files.items()],
-                **({"default": True} if position == 0 else {}),
-            }
-            for position, config in enumerate(card_facts.configs)
+            config.name: _metadata_config(card_facts, config, is_default=position == 0)
+            for position, config in enumerate(configs)
         }
     ).to_dataset_card_data(data)
-    DatasetInfosDict({config.name: _info(card_facts, config) for config in card_facts.configs}).to_dataset_card_data(
-        data
-    )
+    DatasetInfosDict({config.name: _info(config) for config in configs}).to_dataset_card_data(data)
     return data
 
 
-def _info(card_facts: DatasetCardFacts, config: PreparedConfig) -> datasets.DatasetInfo:
-    numbers = Counter(config.split_of.values())
+def _metadata_config(card_facts: DatasetCardFacts, config: PreparedConfig, *, is_default: bool) -> dict[str, Any]:
+    files = [
+        {"split": split, "path": globs[0] if len(globs) == 1 else list(globs)}
+        for split, globs in config.data_files.items()
+    ]
+    columns = {} if config.features == card_facts.features else {"columns": list(config.features)}
+    return {"data_files": files, **columns, **({"default": True} if is_default else {})}
+
+
+def _info(config: PreparedConfig) -> datasets.DatasetInfo:
     splits = {
-        split: datasets.SplitInfo(name=split, num_bytes=config.num_bytes[split], num_examples=numbers[split])
+        split: datasets.SplitInfo(name=split, num_bytes=config.num_bytes[split], num_examples=config.num_clips[split])
         for split in config.data_files
     }
     return datasets.DatasetInfo(
-        features=card_facts.features,
+        features=config.features,
         splits=datasets.SplitDict(splits),
-        download_size=card_facts.download_size,
+        download_size=config.download_size,
         dataset_size=sum(config.num_bytes.values()),
     )
 
@@ -193,53 +197,104 @@ def _use(card_facts: DatasetCardFacts) -> str:
 
 
 def _contents(card_facts: DatasetCardFacts) -> str:
-    records = card_facts.records
-    durations = [record.duration_s for record in records]
-    rates = Counter(f"{record.sampling_rate:,} Hz" for record in records)
-    channels = Counter(f"{record.num_channels}" for record in records)
-    repeated = len(records) - len({record.content_digest for record in records})
+    audio = card_facts.audio
+    total, low, high = audio.seconds
+    kinds = [f"{len(card_facts.labels)} classes"] if card_facts.labels else []
+    kinds += [f"{len(card_facts.targets)} targets"] if card_facts.targets else []
     rows = [
-        ("clips", f"{len(records):,}"),
-        ("speakers", f"{len({record.speaker_id for record in records}):,}"),
-        ("classes", f"{len(card_facts.labels)}" if card_facts.labels else "none; the targets are columns"),
-        ("hours", f"{sum(durations) / 3600:.3f}"),
-        ("seconds a clip", f"{min(durations):.2f} to {max(durations):.2f}, mean {sum(durations) / len(durations):.2f}"),
-        ("sampling rate", _counted(rates)),
-        ("channels", _counted(channels)),
-        ("byte-identical copies", f"{repeated:,}"),
+        ("clips", f"{audio.num_clips:,}"),
+        ("speakers", f"{card_facts.num_speakers:,}" if card_facts.num_speakers else "not known"),
+        ("labels", ", ".join(kinds) or "none"),
+        ("hours", f"{total / 3600:.3f}"),
+        ("seconds a clip", f"{low:.2f} to {high:.2f}, mean {total / audio.num_clips:.2f}"),
+        ("sampling rate", counted({f"{rate:,} Hz": number for rate, number in audio.sampling_rates.items()})),
+        ("channels", counted({f"{count}": number for count, number in audio.channels.items()})),
+        ("byte-identical copies", f"{audio.num_copies:,}"),
     ]
-    columns = ", ".join(f"`{name}`" for name in card_facts.features)
-    return (
-        "## Contents\n\n"
-        + _table(("", ""), rows)
-        + f"\n\nColumns: {columns}. `audio` holds the bytes of the original files, nothing is re-encoded."
+    shared = set.intersection(*(set(config.features) for config in card_facts.configs))
+    columns = ", ".join(f"`{name}`" for name in card_facts.features if name in shared)
+    text = f"Columns: {columns}. `audio` holds the bytes of the original files, nothing is re-encoded."
+    own = [
+        f"- `{config.name}`: {', '.join(f'`{name}`' for name in config.features if name not in shared)}"
+        for config in card_facts.configs
+        if set(config.features) - shared
+    ]
+    if own:
+        text += "\n\nColumns that only some configs have:\n\n" + "\n".join(own)
+    return f"## Contents\n\n{markdown_table(('', ''), rows)}\n\n{text}"
+
+
+def _protocol(card_facts: DatasetCardFacts, protocol: ProtocolSummary) -> str:
+    if all(isinstance(part, int) for part in protocol.num_clips):
+        return _folds(card_facts, protocol)
+    names = ", ".join(f"`{config}`" for config in protocol.configs)
+    blocks = [
+        f"## Config{'' if len(protocol.configs) == 1 else 's'} {names}",
+        _PROTOCOL_TEXT.get(protocol.name, ""),
+        class_table(protocol, card_facts.labels),
+        target_table(protocol, card_facts.targets),
+        _unmet(protocol),
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _folds(card_facts: DatasetCardFacts, protocol: ProtocolSummary) -> str:
+    number = len(protocol.configs)
+    rule = (
+        "No speaker is in two parts; classes are balanced as well as that allows."
+        if card_facts.folds_by_speaker
+        else "The clips were cut in shuffled order, whatever their labels and speakers (voc2vec's protocol)."
+    )
+    blocks = [
+        f"## Configs `{protocol.configs[0]}` to `{protocol.configs[-1]}`" if number > 1 else "## Config `fold_0`",
+        f"The clips are in {len(protocol.num_clips)} parts. Config `fold_k` tests on part k, validates on the next one "
+        f"(after the last, on part 0) and trains on the others. {rule}",
+        fold_table(protocol, card_facts.labels),
+        _unmet(protocol),
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _unmet(protocol: ProtocolSummary) -> str:
+    if not protocol.unmet:
+        return ""
+    return "What could not be met:\n\n" + "\n".join(
+        f"- {sentence[:1].upper()}{sentence[1:]}" for sentence in protocol.unmet
     )
 
 
-def _split_table(card_facts: DatasetCardFacts, config: PreparedConfig) -> str:
-    present = {record.file: record for record in card_facts.records}
-    counts = Counter((present[file].label, split) for file, split in config.split_of.items())
-    splits = [split for split in SPLITS if split in config.data_files]
-    rows = [(label, *(f"{counts[label, split]}" for split in splits)) for label in card_facts.labels or ()]
-    totals = Counter(config.split_of.values())
-    rows.append(("**clips**", *(f"{totals[split]}" for split in splits)))
-    speakers = {split: {present[f].speaker_id for f, s in config.split_of.items() if s == split} for split in splits}
-    rows.append(("**speakers**", *(f"{len(speakers[split])}" for split in splits)))
-    text = _PROTOCOL_TEXT.get(config.name, "")
-    return f"## Config `{config.name}`\n\n{text}\n\n" + _table(("class", *splits), rows)
+def _unavailable(unavailable: Mapping[str, str]) -> str:
+    if not unavailable:
+        return ""
+    reasons: dict[str, list[str]] = {}
+    for config, reason in unavailable.items():
+        reasons.setdefault(reason, []).append(f"`{config}`")
+    lines = [f"- {', '.join(configs)}: {reason}" for reason, configs in reasons.items()]
+    return "## Configs that this copy cannot have\n\n" + "\n".join(lines)
 
 
 def _notes(facts: CorpusFacts) -> str:
     return "## Limits\n\n" + "\n".join(f"- {note}" for note in facts.notes) if facts.notes else ""
 
 
+def _excluded(excluded: Sequence[tuple[str, int]]) -> str:
+    if not excluded:
+        return ""
+    total = sum(number for _, number in excluded)
+    rows = [(reason, f"{number:,}") for reason, number in excluded]
+    return (
+        f"## Excluded\n\nFiles of the release that are deliberately no part of this corpus: {total:,}. "
+        "`excluded.csv` lists each of them.\n\n" + limited_table(("reason", "files"), rows)
+    )
+
+
 def _skipped(skipped: Sequence[tuple[str, str]]) -> str:
     if not skipped:
         return ""
     return (
-        f"## Left out\n\n{len(skipped)} clips could not be decoded and are not here; `skipped.csv` lists them too. "
-        "The other clips are in the splits where they would be anyway.\n\n"
-        + _table(("file", "reason"), [(f"`{file}`", reason.replace("|", "\\|")) for file, reason in skipped])
+        f"## Left out\n\nClips that could not be decoded and are not here: {len(skipped):,}; `skipped.csv` lists them "
+        "too. The other clips are in the splits where they would be anyway.\n\n"
+        + limited_table(("file", "reason"), [(f"`{file}`", reason) for file, reason in skipped])
     )
 
 
@@ -249,25 +304,16 @@ def _licence(facts: CorpusFacts) -> str:
     ]
     if facts.homepage:
         lines.append(f"Home of the corpus: <{facts.homepage}>.")
-    return "## Licence\n\n" + " ".join(lines)
+    paragraphs = [" ".join(lines), facts.terms]
+    if facts.no_public_copies:
+        paragraphs.append(f"**Do not make copies public.** {facts.no_public_copies}")
+    return "## Licence\n\n" + "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
 def _provenance(card_facts: DatasetCardFacts) -> str:
-    digests = [f"- `{config.name}`: `{config.manifest_digest}`" for config in card_facts.configs]
+    rows = [(f"`{config.name}`", f"`{config.manifest_digest}`") for config in card_facts.configs]
     return (
         f"## How this was made\n\nBy `nvv prepare {card_facts.facts.name}`, nvv {__version__}, from the raw "
         "files. Each split depends only on the files' names, labels and speakers; SHA-256 digests of each "
-        "assignment of file to split:\n\n" + "\n".join(digests)
+        "assignment of file to split:\n\n" + markdown_table(("config", "digest"), rows)
     )
-
-
-def _counted(counter: Counter[str]) -> str:
-    if len(counter) == 1:
-        return next(iter(counter))
-    return ", ".join(f"{value} ({number:,} clips)" for value, number in counter.most_common())
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    cells = list(header)
-    lines = [cells, ["---"] + ["---:"] * (len(cells) - 1), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)

@@ -1,39 +1,39 @@
 """Writing a corpus as a dataset repository that the Hub and ``load_dataset`` understand: Parquet files and a card.
 
-Every clip is stored once, whatever the number of split protocols: clips that all protocols treat alike share a file,
-named after their splits (``data/speaker_train-stratified_test-00000.parquet``), and a config's split is the glob
-pattern of its files (``data/*stratified_test-*.parquet``). What a corpus holds is ``nvv.data.corpus``'s business, the
-card's text ``nvv.hub.dataset_card``'s.
+Every clip is stored once, whatever the number of split protocols and tasks; configs are glob patterns over shared files
+and choose their columns. Which clips stand in which file is ``nvv.hub.shard_plan``'s, writing the files
+``nvv.hub.shards``'s, the card's text ``nvv.hub.dataset_card``'s, and what a corpus holds ``nvv.data.corpus``'s.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
+import logging
 import os
-import shutil
-import tempfile
-import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import datasets
 import yaml
 from huggingface_hub import metadata_load
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from ..data import SPLITS, Clip, CorpusBuilder, CorpusError, corpus_builder, manifest_digest
-from .dataset_card import ClipRecord, DatasetCardFacts, PreparedConfig, render_dataset_card
+from ..data import Clip, CorpusBuilder, CorpusError, corpus_builder
+from .dataset_card import DatasetCardFacts, render_dataset_card
+from .dataset_configs import Protocols, assign_parts, make_config, summarize_protocols
+from .dataset_summary import summarize_audio
+from .resumable import ResumableFolder, resumable_folder
+from .shard_plan import Shard, plan_shards
+from .shards import ShardReport, default_num_workers, write_shards
 
 __all__ = ["PreparedCorpus", "prepare_corpus"]
 
-_OWN_ENTRIES = {"README.md", "data", "skipped.csv"}
-_ROWS_PER_GROUP = 100  # the Hub's viewer reads whole row groups
-_BYTES_PER_GROUP = 32 * 2**20
+logger = logging.getLogger(__name__)
+
+_MAX_REASONS = 5  # the card has them all
+_OWN_ENTRIES = {"README.md", "data", "skipped.csv", "excluded.csv"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +43,44 @@ class PreparedCorpus:
     Attributes:
         output_dir: The repository.
         num_clips: Clips in it.
-        configs: Its split protocols, the default first.
-        skipped: Clips left out, as pairs of file and reason.
+        configs: Its configs, the default first.
+        unavailable: Configs that this copy of the corpus cannot have, as pairs of name and reason.
+        skipped: Clips left out because they could not be decoded, as pairs of file and reason.
+        excluded: Why files of the release are no part of the corpus, as pairs of reason and number of files, most
+            first.
+        num_shards: Parquet files.
+        num_reused: Those that an interrupted run had completed.
     """
 
     output_dir: Path
     num_clips: int
     configs: tuple[str, ...]
-    skipped: tuple[tuple[str, str], ...]
+    unavailable: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    excluded: tuple[tuple[str, int], ...] = ()
+    num_shards: int = 0
+    num_reused: int = 0
+
+    def describe(self) -> str:
+        """Say in a few lines what was written and what was not."""
+        lines = [f"{self.num_clips} clips in {self.output_dir} (configs: {_name_configs(self.configs)})"]
+        if self.num_reused:
+            lines.append(f"{self.num_reused} of {self.num_shards} Parquet files were kept from an interrupted run")
+        if self.skipped:
+            lines.append(f"{len(self.skipped)} clips left out, listed in {self.output_dir / 'skipped.csv'}")
+        if self.excluded:
+            total = sum(number for _, number in self.excluded)
+            reasons = [f"{number} {reason}" for reason, number in self.excluded[:_MAX_REASONS]]
+            if len(self.excluded) > _MAX_REASONS:
+                reasons.append(f"{len(self.excluded) - _MAX_REASONS} more reasons")
+            lines.append(
+                f"{total} files are no part of the corpus, listed in {self.output_dir / 'excluded.csv'}: "
+                + "; ".join(reasons)
+            )
+        for reason in dict.fromkeys(reason for _, reason in self.unavailable):
+            configs = [config for config, why in self.unavailable if why == reason]
+            lines.append(f"not available: {_name_configs(configs)} ({reason})")
+        return "\n".join(lines)
 
 
 def prepare_corpus(
@@ -59,182 +89,168 @@ def prepare_corpus(
     data_dir: str | os.PathLike[str] | None = None,
     output_dir: str | os.PathLike[str],
     skip_bad_audio: bool = False,
+    num_workers: int | None = None,
     max_shard_bytes: int = 500 * 2**20,
 ) -> PreparedCorpus:
     """Write a corpus as a dataset repository.
 
-    The repository is built in a hidden folder beside ``output_dir`` and renamed at the end: it appears whole or not at
-    all.
+    The repository is built in the hidden folder ``.NAME.incomplete`` beside ``output_dir`` and renamed at the end: it
+    appears whole or not at all. A run that was interrupted or killed leaves that folder; the next run with the same
+    ``output_dir`` keeps each of its Parquet files whose raw files, options and reading code are unchanged. The result
+    is the same, byte for byte, whatever the number of workers and interruptions.
 
     Args:
         name: One of ``nvv.data.list_corpora``.
-        data_dir: Folder with the raw recordings; none for a computed corpus.
+        data_dir: Folder or archive with the raw recordings; none for a computed corpus, and for one that may be
+            downloaded.
         output_dir: Where to write. It may be new, empty, or a repository that this function wrote, which is replaced.
         skip_bad_audio: Leave out clips that cannot be decoded and list them in the card and in ``skipped.csv``, instead
             of stopping at the first. The other clips stay in the splits where they would be.
+        num_workers: Threads that read and write, >= 1; by default the number of processors, at most eight.
         max_shard_bytes: Start a new Parquet file after this many bytes of audio, > 0.
 
     Returns:
         What was written.
 
     Raises:
-        AudioError: If a clip cannot be decoded; the message names it.
-        CorpusError: If the corpus is unknown, the raw folder not as expected, or no clip could be decoded.
+        AudioError: If a clip cannot be decoded; the message names it. Nothing is left behind.
+        CorpusError: If the corpus is unknown, the raw folder not as expected, or no clip could be decoded. Nothing is
+            left behind.
+        SplitError: If this copy of the corpus cannot have any of its configs.
         FileExistsError: If ``output_dir`` holds anything that this function did not write.
-        ValueError: If ``max_shard_bytes`` is not positive.
+        BlockingIOError: If another process writes ``output_dir``.
+        ValueError: If ``num_workers`` or ``max_shard_bytes`` is not positive.
     """
-    if max_shard_bytes <= 0:
-        raise ValueError(f"max_shard_bytes must be positive, got {max_shard_bytes}.")
+    for option, value in (("num_workers", num_workers), ("max_shard_bytes", max_shard_bytes)):
+        if value is not None and value <= 0:
+            raise ValueError(f"{option} must be positive, got {value}.")
     builder_class = corpus_builder(name)
     target = Path(output_dir).expanduser().resolve()
     _refuse_foreign(target)
-    # `datasets` keeps lock files for every builder; nothing of this one belongs in the user's cache.
-    with tempfile.TemporaryDirectory() as cache_dir:
-        builder = builder_class(cache_dir=cache_dir, data_dir=None if data_dir is None else os.fspath(data_dir))
+    with resumable_folder(target) as folder:
+        builder = builder_class(
+            # `datasets` keeps lock files for every builder; nothing of this one belongs in the user's cache.
+            cache_dir=str(folder.scratch / "cache"),
+            data_dir=None if data_dir is None else os.fspath(data_dir),
+        )
+        # Archives are unpacked for this run alone; what was downloaded is worth keeping.
+        lasting = Path(datasets.config.HF_DATASETS_CACHE) / "nvv_raw"
+        builder.raw_cache_dir = lasting if data_dir is None else folder.scratch / "raw"
         clips = builder.collect_clips()
-        protocols = {protocol: builder.split_clips(clips, protocol) for protocol in _default_first(builder)}
-        with _replacing(target) as folder:
-            records = _write(builder, clips, protocols, folder, skip_bad_audio, max_shard_bytes)
+        protocols = assign_parts(builder, clips)
+        shards = plan_shards(
+            builder, clips, protocols.assignments, skip_bad_audio=skip_bad_audio, max_shard_bytes=max_shard_bytes
+        )
+        reports, num_reused = _write(
+            builder, shards, folder, skip_bad_audio, num_workers or default_num_workers(), len(clips)
+        )
+        prepared = _describe(builder, clips, protocols, shards, reports, folder.content)
     return PreparedCorpus(
-        output_dir=target, num_clips=len(records), configs=tuple(protocols), skipped=tuple(builder.skipped)
+        **prepared,
+        output_dir=target,
+        excluded=tuple(Counter(entry.reason for entry in builder.excluded).most_common()),
+        num_shards=sum(report.num_clips > 0 for report in reports),
+        num_reused=num_reused,
     )
-
-
-@dataclass
-class _ShardWriter:
-    """Parquet files of the clips that all protocols treat alike, written as clips come.
-
-    Attributes:
-        builder: Makes the tables.
-        stem: Path of the files without number and ending.
-        max_shard_bytes: When to start a new file.
-        num_bytes: Bytes of the Arrow tables so far.
-    """
-
-    builder: CorpusBuilder
-    stem: Path
-    max_shard_bytes: int
-    num_bytes: int = 0
-    _rows: list[tuple[Clip, bytes]] = field(default_factory=list)
-    _pending_bytes: int = 0
-    _shard_bytes: int = 0
-    _num_shards: int = 0
-    _file: pq.ParquetWriter | None = None
-
-    def add(self, clip: Clip, content: bytes) -> None:
-        if self._shard_bytes and self._shard_bytes + len(content) > self.max_shard_bytes:
-            self.close()
-        self._rows.append((clip, content))
-        self._pending_bytes += len(content)
-        self._shard_bytes += len(content)
-        if len(self._rows) >= _ROWS_PER_GROUP or self._pending_bytes >= _BYTES_PER_GROUP:
-            self._flush()
-
-    def close(self) -> None:
-        self._flush()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        self._shard_bytes = 0
-
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        table: pa.Table = self.builder.make_table(self._rows)
-        if self._file is None:
-            path = self.stem.with_name(f"{self.stem.name}-{self._num_shards:05d}.parquet")
-            self._file = pq.ParquetWriter(path, table.schema)
-            self._num_shards += 1
-        self._file.write_table(table)
-        self.num_bytes += table.nbytes
-        self._rows, self._pending_bytes = [], 0
 
 
 def _write(
     builder: CorpusBuilder,
-    clips: list[Clip],
-    protocols: Mapping[str, Mapping[str, str]],
-    folder: Path,
+    shards: Sequence[Shard],
+    folder: ResumableFolder,
     skip_bad_audio: bool,
-    max_shard_bytes: int,
-) -> list[ClipRecord]:
-    """Write Parquet files, ``skipped.csv`` and the card into a folder; return what was measured."""
-    (folder / "data").mkdir()
-    writers: dict[tuple[str | None, ...], _ShardWriter] = {}
-    records = []
-    try:
-        reading = builder.read_clips(tqdm(clips, desc="Reading clips", unit="clip"), skip_bad_audio=skip_bad_audio)
-        for clip, content, properties in reading:
-            splits = tuple(split_of.get(clip.file) for split_of in protocols.values())
-            if splits not in writers:
-                writers[splits] = _ShardWriter(builder, folder / "data" / _stem(protocols, splits), max_shard_bytes)
-            writers[splits].add(clip, content)
-            records.append(
-                ClipRecord(
-                    file=clip.file,
-                    label=clip.label,
-                    speaker_id=clip.speaker_id,
-                    duration_s=properties.duration_s,
-                    sampling_rate=properties.sampling_rate,
-                    num_channels=properties.num_channels,
-                    content_digest=hashlib.sha256(content).hexdigest(),
-                )
-            )
-    finally:
-        for writer in writers.values():
-            writer.close()
-    if not records:
-        raise CorpusError(
-            f"None of the {len(clips)} clips could be decoded, the first: {': '.join(builder.skipped[0])}"
+    num_workers: int,
+    num_clips: int,
+) -> tuple[list[ShardReport], int]:
+    """Write the Parquet files and the lists of what was left out."""
+    data = folder.content / "data"
+    data.mkdir(exist_ok=True)
+    with tqdm(total=num_clips, desc=f"Preparing {builder.FACTS.name}", unit="clip") as bar:
+        reports, num_reused = write_shards(
+            builder,
+            shards,
+            folder=data,
+            reports=folder.reports,
+            skip_bad_audio=skip_bad_audio,
+            num_workers=num_workers,
+            progress=bar.update,
         )
-    _write_skipped(folder / "skipped.csv", builder.skipped)
-    written = {record.file for record in records}
-    configs = []
-    for position, (protocol, split_of) in enumerate(protocols.items()):
-        num_bytes: Counter[str] = Counter()
-        for splits, writer in writers.items():
-            num_bytes[splits[position] or ""] += writer.num_bytes
-        kept = {file: split for file, split in split_of.items() if file in written}
-        present = [split for split in SPLITS if split in kept.values()]
-        configs.append(
-            PreparedConfig(
-                name=protocol,
-                split_of=kept,
-                data_files={split: f"data/*{protocol}_{split}-*.parquet" for split in present},
-                num_bytes={split: num_bytes[split] for split in present},
-                manifest_digest=manifest_digest(split_of),
-            )
-        )
+    builder.skipped[:] = sorted(pair for report in reports for pair in report.skipped)
+    for file, reason in builder.skipped:
+        logger.warning("Left out: %s: %s", file, reason)
+    if len(builder.skipped) == num_clips:
+        raise CorpusError(f"None of the {num_clips} clips could be decoded, the first: {': '.join(builder.skipped[0])}")
+    _write_list(folder.content / "skipped.csv", builder.skipped)
+    _write_list(folder.content / "excluded.csv", [(entry.file, entry.reason) for entry in builder.excluded])
+    return reports, num_reused
+
+
+def _describe(
+    builder: CorpusBuilder,
+    clips: Sequence[Clip],
+    protocols: Protocols,
+    shards: Sequence[Shard],
+    reports: Sequence[ShardReport],
+    content: Path,
+) -> dict[str, object]:
+    """Write the card; return what it says that `PreparedCorpus` says too."""
+    left_out = {file for file, _ in builder.skipped}
+    kept = [clip for clip in clips if clip.file not in left_out] if left_out else clips
+    configs, unavailable = [], dict(protocols.unavailable)
+    for config in protocols.assignment_of:
+        prepared = make_config(builder, config, protocols, shards, reports)
+        if prepared.data_files:
+            configs.append(prepared)
+        else:
+            unavailable[config] = "None of its clips could be decoded."
+    if not configs:
+        raise CorpusError(f"{builder.FACTS.name}: none of the clips of any config could be decoded.")
+    audio = summarize_audio(reports)
+    speakers = {clip.speaker_id for clip in kept if clip.speaker_id}
     card = render_dataset_card(
         DatasetCardFacts(
             facts=builder.FACTS,
-            features=builder.info.features,
+            features=builder.table_features(),
             labels=builder.LABELS,
-            records=records,
+            targets=builder.TARGETS,
+            audio=audio,
+            num_speakers=len(speakers),
             configs=configs,
+            protocols=summarize_protocols(builder, kept, protocols, configs=[config.name for config in configs]),
+            folds_by_speaker=builder.FOLDS_BY_SPEAKER,
+            unavailable=unavailable,
             skipped=builder.skipped,
-            download_size=sum(path.stat().st_size for path in (folder / "data").iterdir()),
+            excluded=Counter(entry.reason for entry in builder.excluded).most_common(),
         )
     )
-    card.save(folder / "README.md")
-    return records
+    card.save(content / "README.md")
+    return {
+        "num_clips": audio.num_clips,
+        "configs": tuple(config.name for config in configs),
+        "unavailable": tuple(unavailable.items()),
+        "skipped": tuple(builder.skipped),
+    }
 
 
-def _default_first(builder: CorpusBuilder) -> list[str]:
-    return sorted(builder.builder_configs, key=lambda name: (name != builder.DEFAULT_CONFIG_NAME, name))
+def _name_configs(configs: Sequence[str]) -> str:
+    """Name configs, the many folds in short."""
+    folds = [config for config in configs if config.startswith("fold_")]
+    if len(folds) < 3:
+        return ", ".join(configs)
+    others = [config for config in configs if config not in folds]
+    return ", ".join([*others, f"{folds[0]} to {folds[-1]}"])
 
 
-def _stem(protocols: Mapping[str, Mapping[str, str]], splits: tuple[str | None, ...]) -> str:
-    return "-".join(f"{protocol}_{split or 'none'}" for protocol, split in zip(protocols, splits, strict=True))
-
-
-def _write_skipped(path: Path, skipped: list[tuple[str, str]]) -> None:
-    if not skipped:
+def _write_list(path: Path, rows: Iterable[tuple[str, str]]) -> None:
+    """Write files with reasons; no file where there are none."""
+    rows = list(rows)
+    if not rows:
+        path.unlink(missing_ok=True)  # of an earlier, interrupted run
         return
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(("file", "reason"))
-        writer.writerows(skipped)
+        writer.writerows(rows)
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -260,23 +276,3 @@ def _is_own_card(path: Path) -> bool:
     except (ValueError, yaml.YAMLError):  # ValueError: not text, or a header that is no mapping
         return False
     return "nvv" in (header.get("tags") or [])
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Give a hidden folder beside the target, which becomes the target if the block ends well and is removed if not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    folder = target.with_name(f".{target.name}-{mark}.incomplete")
-    folder.mkdir()
-    try:
-        yield folder
-        if target.exists():
-            old = target.with_name(f".{target.name}-{mark}.old")
-            target.rename(old)
-            folder.rename(target)
-            shutil.rmtree(old)
-        else:
-            folder.rename(target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

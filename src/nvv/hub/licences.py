@@ -1,4 +1,4 @@
-"""Which licence a model gets: it follows from the backbone's weights and the corpus it was trained on.
+"""What licences allow: which one a model gets from its backbone and corpus, and whether a corpus may be made public.
 
 Licences are named by the Hub's identifiers. Nothing is guessed: a backbone or corpus whose licence was not seen stays
 unknown, and so does a model made from it. This is a record of terms, not legal advice. Own work; the backbones'
@@ -17,12 +17,13 @@ ON_REQUEST = "on-request"
 
 @dataclass(frozen=True, kw_only=True)
 class Licence:
-    """What a licence asks, as far as a model made from the licensed work is concerned.
+    """What a licence asks, as far as a model made from the licensed work, or a copy of it, is concerned.
 
     Args:
         identifier: the Hub's identifier, or `unknown`, or `on-request` for data under an agreement of its own.
         title: its name in words.
         url: its text, or None.
+        attribution: whether copies must name the authors.
         non_commercial: whether commercial use is excluded.
         share_alike: whether what is made from the work carries the same terms.
         no_derivatives: whether changed copies of the work itself may not be handed on.
@@ -32,6 +33,7 @@ class Licence:
     identifier: str
     title: str
     url: str | None = None
+    attribution: bool = True
     non_commercial: bool = False
     share_alike: bool = False
     no_derivatives: bool = False
@@ -53,7 +55,12 @@ def _creative_commons(parts: str, version: str = "4.0") -> Licence:
 _LICENCES = (
     Licence(identifier="mit", title="MIT", url="https://opensource.org/license/mit"),
     Licence(identifier="apache-2.0", title="Apache 2.0", url="https://www.apache.org/licenses/LICENSE-2.0"),
-    Licence(identifier="cc0-1.0", title="CC0 1.0", url="https://creativecommons.org/publicdomain/zero/1.0/"),
+    Licence(
+        identifier="cc0-1.0",
+        title="CC0 1.0",
+        url="https://creativecommons.org/publicdomain/zero/1.0/",
+        attribution=False,
+    ),
     *(_creative_commons(parts) for parts in ("by", "by-sa", "by-nd", "by-nc", "by-nc-sa", "by-nc-nd")),
     _creative_commons("by-sa", "3.0"),
     Licence(
@@ -126,6 +133,63 @@ def find_licence(identifier: str | None) -> Licence:
     if key in ("", "other"):  # the Hub's `other` says only that it is none of those it knows
         return LICENCES[UNKNOWN]
     return LICENCES.get(key) or Licence(identifier=key, title=key, is_known=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyTerms:
+    """What a licence says on handing on copies of a corpus.
+
+    Args:
+        may_be_public: whether anybody may be given a copy.
+        reason: why, in one sentence.
+        conditions: what whoever hands on a copy must keep to, and what was assumed, each in one sentence; empty where
+            copies may not be public.
+    """
+
+    may_be_public: bool
+    reason: str
+    conditions: tuple[str, ...] = ()
+
+
+def copy_terms(identifier: str | None) -> CopyTerms:
+    """Work out whether copies of a corpus may be made public, by its licence alone.
+
+    Every licence of the table that is known allows public copies free of charge; they differ in the conditions. What
+    else forbids it (an agreement, the people recorded) is `CorpusFacts.no_public_copies`.
+
+    Args:
+        identifier: licence of the corpus; `unknown`, `other`, None or one that is not in the table allows nothing.
+
+    Returns:
+        What is allowed, with its reason.
+
+    Example:
+        >>> copy_terms("cc-by-nc-nd-4.0").may_be_public, copy_terms("other").may_be_public
+        (True, False)
+    """
+    licence = find_licence(identifier)
+    if not licence.is_known:
+        return CopyTerms(
+            may_be_public=False, reason=f"It is under {licence.title}, so nothing is known to allow public copies."
+        )
+    conditions = []
+    if licence.attribution:
+        conditions.append("Whoever hands on a copy names the authors and the licence, as the card does.")
+    if licence.non_commercial:
+        conditions.append("Copies are free of charge and not for commercial use.")
+    if licence.no_derivatives:
+        conditions.append(
+            "Only unchanged copies may be handed on: it is assumed that the files hold each clip's bytes as released "
+            "and that packing some or all of them as Parquet, with columns beside them, changes no recording (CC 4.0 "
+            "allows copies in part in section 2(a)(1) and other formats in section 2(a)(4))."
+        )
+    if licence.share_alike:
+        conditions.append(f"Copies, changed ones too, stay under {licence.title}.")
+    return CopyTerms(
+        may_be_public=True,
+        reason=f"It is under {licence.title}, which allows public copies.",
+        conditions=tuple(conditions),
+    )
 
 
 def backbone_licence(backbone_id: str) -> str:

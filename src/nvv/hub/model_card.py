@@ -135,7 +135,9 @@ class CardFacts:
 
     @property
     def dataset_name(self) -> str | None:
-        """The corpus as metadata can name it: its Hub id, else its short name; None for a local folder."""
+        """The corpus as metadata can name it: its Hub id, else its short name; None for data that is on no Hub."""
+        if self.metrics["corpus"].get("is_local"):
+            return None
         name = self.dataset_id or self.metrics["corpus"]["name"]
         return name if _DATASET_NAME.fullmatch(name) and not Path(name).exists() else None
 

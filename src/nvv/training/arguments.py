@@ -18,7 +18,7 @@ from transformers import TrainingArguments
 
 from ..configuration_nvv import HEADS, PADDINGS, POOLINGS
 
-SPLIT_PROTOCOLS = ("speaker", "stratified", "official")
+COLUMN_FIELDS = ("audio_column", "label_column", "speaker_column", "file_column", "split_column")
 SAMPLING_STRATEGIES = ("group_by_length", "random", "sequential")
 
 
@@ -134,14 +134,45 @@ class DataArguments:
 
     corpus: str = field(
         default="synthetic",
-        metadata={"help": "A corpus that nvv.data.list_corpora() names, a Hub dataset id, or a prepared folder."},
+        metadata={
+            "help": "A corpus that nvv.data.list_corpora() names; a folder that nvv prepare wrote; or data of your "
+            "own: a CSV, TSV or JSON lines file of paths and labels, a folder of class folders, a dataset's folder or "
+            "Hub id."
+        },
     )
     data_dir: str | None = field(
-        default=None, metadata={"help": "Folder with the corpus as its authors released it, where it needs one."}
+        default=None,
+        metadata={
+            "help": "Folder with the corpus as its authors released it, where it needs one; for a table of your own, "
+            "the folder that its paths start from (none: the table's)."
+        },
     )
-    split_protocol: str = field(
-        default="speaker",
-        metadata={"help": f"How clips are divided: {', '.join(SPLIT_PROTOCOLS)} (where the corpus has it)."},
+    corpus_config: str | None = field(
+        default=None, metadata={"help": "Config of a dataset of your own that has several."}
+    )
+    corpus_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of a dataset on the Hub; none: its main branch."}
+    )
+    audio_column: str | None = field(
+        default=None, metadata={"help": "Column with the audio, or the paths to it; none: audio."}
+    )
+    label_column: str | None = field(default=None, metadata={"help": "Column with the classes; none: label."})
+    speaker_column: str | None = field(
+        default=None, metadata={"help": "Column that tells speakers apart; none: speaker_id, if there is one."}
+    )
+    file_column: str | None = field(
+        default=None, metadata={"help": "Column with a unique name for each clip; none: the paths of the audio."}
+    )
+    split_column: str | None = field(
+        default=None, metadata={"help": "Column that says train, validation or test; none: the dataset's own splits."}
+    )
+    split_protocol: str | None = field(
+        default=None,
+        metadata={
+            "help": "How clips are divided: speaker, stratified, official, fold_0 … fold_9, or another config that the "
+            "corpus has (none: its default, mostly speaker). For data of your own: given, speaker, stratified, fold_0 "
+            "… fold_9 (none: given if it has train and test, else speaker if speakers are known, else stratified)."
+        },
     )
     data_cache_dir: str | None = field(
         default=None, metadata={"help": "Where prepared corpora are kept; none: the datasets library's own cache."}
@@ -160,7 +191,9 @@ class DataArguments:
         """Check every field that has a bounded set of values."""
         if not self.corpus:
             raise ArgumentsError("corpus: expected a corpus name, a Hub dataset id or a folder, found nothing.")
-        _check_choice("split_protocol", self.split_protocol, allowed=SPLIT_PROTOCOLS)
+        for name in ("split_protocol", "corpus_config", "corpus_revision", *COLUMN_FIELDS):
+            if getattr(self, name) == "":
+                raise ArgumentsError(f"{name}: expected a name or none, found nothing.")
         _check_number("max_train_clips", self.max_train_clips, above=1, inclusive=True)
         _check_number("max_evaluation_clips", self.max_evaluation_clips, above=1, inclusive=True)
         _check_number("decoded_audio_mebibytes", self.decoded_audio_mebibytes, above=0, inclusive=True)

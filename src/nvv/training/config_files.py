@@ -238,7 +238,8 @@ def resolved_config(arguments: RunArguments) -> dict[str, Any]:
 
     Returns:
         Every field of the model, data and tuning groups, and of the training group what `nvv` defines or what differs
-        from the base class's defaults. Secrets, folders, and what the machine or the launcher sets are left out.
+        from the base class's defaults. Secrets, folders, and what the machine or the launcher sets are left out; of a
+        corpus named by an absolute path the last part stays.
     """
     values: dict[str, Any] = {}
     for group in arguments:
@@ -248,6 +249,8 @@ def resolved_config(arguments: RunArguments) -> dict[str, Any]:
             if isinstance(group, NvvTrainingArguments) and not _is_telling(group, field=field):
                 continue
             values[field.name] = _plain(getattr(group, field.name))
+    if Path(values["corpus"]).is_absolute() or values["corpus"].startswith("~"):
+        values["corpus"] = Path(values["corpus"]).name  # where it lies is not the run's, what it is called is
     return values
 
 

@@ -31,7 +31,7 @@ class ClipDataset(torch.utils.data.Dataset):
         memory_mebibytes: decoded clips kept in memory at most; 0 decodes at every access.
 
     Raises:
-        ValueError: for a split without one of the first three columns, or without clips.
+        ValueError: for a split without one of the first three columns, without clips, or with a clip without a label.
 
     Example:
         >>> dataset = ClipDataset(load_corpus("synthetic")["train"], max_seconds=7.0)  # doctest: +SKIP
@@ -57,9 +57,16 @@ class ClipDataset(torch.utils.data.Dataset):
         if len(split) == 0:
             raise ValueError("split: expected at least one clip, found none.")
         self.label_names: list[str] = split.features["label"].names
-        self.labels = np.asarray(split["label"][:], dtype=np.int64)
         self.files: list[str] = list(split["file"][:])
-        self.speaker_ids = list(map(str, split["speaker_id"][:])) if "speaker_id" in split.column_names else None
+        labels = list(split["label"][:])
+        unlabelled = [file for file, label in zip(self.files, labels, strict=True) if label is None or label < 0]
+        if unlabelled:
+            raise ValueError(
+                f"split: {len(unlabelled)} of {len(labels)} clips have no label, the first is {unlabelled[0]}. "
+                "Choose a split_protocol whose clips are all labelled."
+            )
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.speaker_ids = _known_speakers(split)
         # Decoding by the datasets library is off, so that the installed decoders do not decide what a clip contains.
         self._audio = split.select_columns(["audio"]).cast_column("audio", datasets.Audio(decode=False))
         self._max_seconds = max_seconds
@@ -106,6 +113,15 @@ class ClipDataset(torch.utils.data.Dataset):
             ]
         return self._lengths
 
+    def check_audio(self) -> None:
+        """Decode every clip once, keeping those that there is room for.
+
+        Raises:
+            nvv.audio.AudioError: for the first clip that cannot be decoded, naming it.
+        """
+        for index in tqdm(range(len(self)), desc="Checking clips", disable=len(self) < 2_000, leave=False):
+            self._decoded(index)
+
     def _decoded(self, index: int) -> np.ndarray:
         """Return the whole clip, from memory where it is kept."""
         kept = self._kept.get(index)
@@ -116,6 +132,14 @@ class ClipDataset(torch.utils.data.Dataset):
             self._room -= waveform.nbytes
             self._kept[index] = waveform
         return waveform
+
+
+def _known_speakers(split: datasets.Dataset) -> list[str] | None:
+    """Return who made each sound, or None where a clip's speaker is not known."""
+    if "speaker_id" not in split.column_names:
+        return None
+    speakers = list(split["speaker_id"][:])
+    return None if None in speakers else [str(speaker) for speaker in speakers]
 
 
 def evenly_taken(split: datasets.Dataset, *, num_clips: int | None) -> datasets.Dataset:

@@ -22,7 +22,7 @@ from transformers import Wav2Vec2FeatureExtractor, enable_full_determinism, set_
 from transformers.utils import logging
 
 from ..audio import AudioError
-from ..data import CorpusError, corpus_facts, list_corpora, load_corpus
+from ..data import CorpusError, list_corpora
 from ..hub.model_card import write_model_card
 from ..hub.repository import save_repository
 from ..loading_nvv import load_feature_extractor
@@ -30,6 +30,7 @@ from ..modeling_nvv import NvvForAudioClassification
 from .arguments import ArgumentsError, ModelArguments, NvvTrainingArguments
 from .checkpoints import checkpoint_to_resume, prepare_output_folder, stopped_early_at
 from .config_files import RESOLVED_CONFIG_NAME, RunArguments, resolved_config, write_resolved_config
+from .corpus import RunCorpus, load_run_corpus
 from .dataset import ClipDataset, class_balancing_weights, evenly_taken
 from .plots import CONFUSION_MATRIX_FILE, LAYER_WEIGHTS_FILE, write_confusion_matrix, write_layer_weights
 from .push import push_run
@@ -93,7 +94,9 @@ def train(arguments: RunArguments) -> RunResult:
     _set_cpu_threads(training)
     _seed(training)
     with _blaming("corpus", hint=f"The raw corpora are {', '.join(list_corpora())}; others come from the Hub."):
-        clips = load_clips(arguments)
+        with training.main_process_first(local=False, desc="loading the corpus"):
+            corpus = load_run_corpus(arguments.data)
+        clips = make_clips(corpus, arguments)
     with _blaming("backbone", hint="Without a network, --random_init true builds it with random weights."):
         model, feature_extractor = build_model(arguments.model, clips["train"], training=training)
     num_steps = _num_training_steps(training, num_clips=len(clips["train"]))
@@ -119,7 +122,7 @@ def train(arguments: RunArguments) -> RunResult:
     timing = {"training_s": trained - started, "evaluation_s": time.monotonic() - trained}
     metrics = build_metrics(
         predictions,
-        _run_facts(arguments, trainer, timing=timing),
+        _run_facts(arguments, trainer, corpus=corpus, timing=timing),
         label_names=clips["train"].label_names,
         num_resamples=training.num_bootstrap_resamples,
     )
@@ -184,32 +187,28 @@ def _seed(training: NvvTrainingArguments) -> None:
         set_seed(training.seed)
 
 
-def load_clips(arguments: RunArguments) -> dict[str, ClipDataset]:
-    """Load the corpus of a run.
+def make_clips(corpus: RunCorpus, arguments: RunArguments) -> dict[str, ClipDataset]:
+    """Make the datasets of a run.
 
     Args:
+        corpus: the recordings.
         arguments: the four groups of arguments.
 
     Returns:
         `train`, `validation` and `test`.
 
     Raises:
-        ValueError: for a corpus without one of these, or one that cannot be loaded.
+        ValueError: for a split without clips or without labels.
+        AudioError: for a clip that cannot be decoded, where that was not found out when the corpus was built.
     """
-    data, training = arguments.data, arguments.training
-    with training.main_process_first(local=False, desc="loading the corpus"):
-        corpus = load_corpus(
-            data.corpus, data_dir=data.data_dir, config=data.split_protocol, cache_dir=data.data_cache_dir
-        )
-    missing = [split for split in ("train", *EVALUATION_SPLITS) if split not in corpus]
-    if missing:
-        raise ValueError(
-            f"corpus: {data.corpus} with split_protocol {data.split_protocol} has no {' and no '.join(missing)} split; "
-            f"found {', '.join(corpus)}."
-        )
-    return {
-        split: _clip_dataset(corpus[split], split=split, arguments=arguments) for split in ("train", *EVALUATION_SPLITS)
+    clips = {
+        split: _clip_dataset(corpus.splits[split], split=split, arguments=arguments)
+        for split in ("train", *EVALUATION_SPLITS)
     }
+    if not corpus.was_decoded:
+        for split in clips.values():
+            split.check_audio()  # here, and not after hours of training
+    return clips
 
 
 def _clip_dataset(split_clips: datasets.Dataset, *, split: str, arguments: RunArguments) -> ClipDataset:
@@ -317,7 +316,9 @@ def _predict(trainer: NvvTrainer, clips: ClipDataset, *, split: str) -> SplitPre
     )
 
 
-def _run_facts(arguments: RunArguments, trainer: NvvTrainer, *, timing: Mapping[str, float]) -> RunFacts:
+def _run_facts(
+    arguments: RunArguments, trainer: NvvTrainer, *, corpus: RunCorpus, timing: Mapping[str, float]
+) -> RunFacts:
     """Collect what the run knows about itself."""
     state, training = trainer.state, arguments.training
     config = _bare(trainer).config
@@ -328,8 +329,8 @@ def _run_facts(arguments: RunArguments, trainer: NvvTrainer, *, timing: Mapping[
     groups = ("model", "data", "tuning", "training")
     everything = resolved_config(arguments)
     return RunFacts(
-        corpus=corpus_facts(arguments.data.corpus),
-        corpus_config=arguments.data.split_protocol,
+        corpus=corpus.facts,
+        corpus_config=corpus.protocol,
         backbone_id=_public_name(config.backbone_id),
         backbone_revision=config.backbone_revision,
         random_init=config.random_init,
