@@ -43,7 +43,8 @@ test-slow: $(STAMP)
 	$(PYTEST) -m 'slow and not gpu'
 
 test-scripts: $(SCRIPTS_STAMP)
-	$(SCRIPTS_VENV)/bin/python -m pytest -q tests/data tests/dataset_scripts tests/hub/test_dataset_card.py tests/hub/test_dataset_repository.py tests/test_cli.py
+	OMP_NUM_THREADS=1 $(SCRIPTS_VENV)/bin/python -m pytest -q -n 2 tests/data tests/dataset_scripts tests/cli tests/test_cli.py \
+		$(wildcard tests/hub/test_dataset_*.py tests/hub/test_shard*.py tests/hub/test_resumable.py tests/hub/test_push_dataset.py)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

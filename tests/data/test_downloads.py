@@ -137,6 +137,8 @@ def server():
 def online(monkeypatch):
     """This machine's own server is asked although the tests are offline."""
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard
 
+import nvv.data.corpus
 from nvv.audio import AudioError, encode_wav
 from nvv.data import (
     Clip,
@@ -104,9 +105,9 @@ class Ratings(CorpusBuilder):
     SPEAKERS_ARE_KNOWN = False
     METADATA = {"country": datasets.Value("string")}  # noqa: RUF012
     BUILDER_CONFIGS = [  # noqa: RUF012
-        CorpusConfig(name="two", protocol="official", with_label=False, targets=("awe", "fear")),
+        CorpusConfig(name="two", with_label=False, targets=("awe", "fear")),
         CorpusConfig(name="three", protocol="official", with_label=False, targets=("joy", "fear", "awe")),
-        CorpusConfig(name="kind", protocol="official"),
+        CorpusConfig(name="kind"),
         CorpusConfig(name="speaker"),
     ]
     DEFAULT_CONFIG_NAME = "speaker"
@@ -126,6 +127,9 @@ class Ratings(CorpusBuilder):
                 metadata={"country": "Peru"},
                 split="test" if is_test else "validation" if number >= 8 else "train",
             )
+
+    def split_clips(self, clips, protocol):
+        return super().split_clips(clips, "official" if protocol in ("two", "kind") else protocol)
 
 
 @pytest.fixture
@@ -212,6 +216,9 @@ def test_tasks_choose_their_columns_of_the_same_files(ratings, tmp_path):
         dataset = load(ratings.output_dir, config, tmp_path)
         assert dataset.num_rows == {"train": 8, "validation": 4, "test": 3}
         assert dataset["train"].column_names == ["audio", *own, "file", "speaker_id", "country"]
+    names = sorted(path.name for path in (ratings.output_dir / "data").iterdir())
+    assert names == [f"official_{split}-00000.parquet" for split in ("test", "train", "validation")]
+    assert "`kind`\n\nThe split that the corpus's authors released." in (ratings.output_dir / "README.md").read_text()
     row = rows_of(load(ratings.output_dir, "two", tmp_path))["13.wav"][1]
     assert (row["awe"], row["fear"], row["speaker_id"], row["country"]) == (0.8125, None, None, "Peru")
     kinds = rows_of(load(ratings.output_dir, "kind", tmp_path))
@@ -236,7 +243,7 @@ def test_card_and_result_say_what_this_copy_cannot_have(ratings):
     assert f"- `speaker`: {reason}" in (ratings.output_dir / "README.md").read_text(encoding="utf-8")
     assert ratings.describe().splitlines() == [
         f"15 clips in {ratings.output_dir} (configs: two, three, kind)",
-        f"1 files are no part of the corpus, listed in {ratings.output_dir / 'excluded.csv'}: 1 no rating",
+        f"excluded files: 1 (1 no rating), listed in {ratings.output_dir / 'excluded.csv'}",
         f"not available: speaker ({reason})",
     ]
 
@@ -268,6 +275,20 @@ def test_archive_is_taken_for_its_folder(unchanged, prepare, raw_folder, tmp_pat
     archive = shutil.make_archive(str(tmp_path / "release"), "zip", raw_folder)
     assert contents(prepare(data_dir=archive).output_dir) == contents(unchanged.output_dir)
     assert [path.name for path in (tmp_path / "nvv").iterdir()] == [NAME]  # what was unpacked is gone
+
+
+def test_downloads_are_kept_where_datasets_keeps_its_own(prepare, raw_folder, monkeypatch, tmp_path):
+    folders = []
+
+    def fetch(downloads, *, facts, cache_dir):
+        folders.append(cache_dir)
+        return raw_folder
+
+    monkeypatch.setattr(nvv.data.corpus, "fetch", fetch)
+    monkeypatch.setattr(corpus_builder(NAME), "DOWNLOADS", ("an archive",))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets cache")
+    assert prepare(data_dir=None).num_clips == 20
+    assert folders == [tmp_path / "datasets cache" / "nvv_raw"]
 
 
 def test_interrupted_run_is_finished_by_the_next(unchanged, prepare, raw_folder, tmp_path, reads, monkeypatch):
@@ -443,3 +464,22 @@ def test_label_names_are_in_the_parquet_files_too(unchanged):
     path = next((unchanged.output_dir / "data").iterdir())
     features = json.loads(pq.read_schema(path).metadata[b"huggingface"])["info"]["features"]
     assert features["label"]["names"][12] == "laughing"
+
+
+@pytest.mark.realdata
+def test_real_sample_comes_back_as_it_is(real_data, tmp_path):
+    raw = real_data / NAME
+    prepared = prepare_corpus(NAME, data_dir=raw, output_dir=tmp_path / NAME)
+    assert (prepared.num_clips, len(prepared.configs)) == (727, 12)
+    rows = rows_of(load(prepared.output_dir, "speaker", tmp_path))
+    raw_digests = {path.name: hashlib.sha256(path.read_bytes()).digest() for path in raw.rglob("*.wav")}
+    found = {Path(file).name: hashlib.sha256(row["audio"]["bytes"]).digest() for file, (_, row) in rows.items()}
+    assert found == raw_digests
+    for split in ("train", "validation", "test"):
+        assert len({row["label"] for name, row in rows.values() if name == split}) == 16
+    speakers = {(row["speaker_id"], split) for split, row in rows.values()}
+    assert len(speakers) == len({speaker for speaker, _ in speakers}) == 410
+    # Hours: the standard library's wave module adds the headers up to 2063.1 s = 0.5731 h.
+    card = (prepared.output_dir / "README.md").read_text(encoding="utf-8")
+    for row in ("| clips | 727 |", "| speakers | 410 |", "| hours | 0.573 |", "| sampling rate | 16,000 Hz |"):
+        assert row in card

@@ -4,13 +4,14 @@ import math
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from huggingface_hub import HfApi
 
 from nvv.audio import encode_wav
-from nvv.data import CorpusError, list_corpora
+from nvv.data import CorpusError, corpus_facts, list_corpora
 from nvv.hub.dataset_repository import prepare_corpus
 from nvv.hub.push_dataset import DatasetPushError, check_dataset, push_dataset
 
@@ -109,6 +110,15 @@ def test_corpus_is_public_only_where_that_is_allowed(corpus, make_folder):
     else:
         with pytest.raises(CorpusError, match=r"may not be made public: .*Allowed instead: a private repository"):
             check_dataset(folder, public=True)
+
+
+def test_agreement_outweighs_a_licence_that_allows_public_copies(make_folder, monkeypatch):
+    folder = make_folder("vivae")
+    facts = replace(corpus_facts("vivae"), no_public_copies="The speakers did not agree.")
+    monkeypatch.setattr("nvv.hub.push_dataset.corpus_facts", lambda name: facts)
+    with pytest.raises(CorpusError, match=r"may not be made public: The speakers did not agree\. Allowed instead"):
+        check_dataset(folder, public=True)
+    assert check_dataset(folder).notices[-1] == "Do not make the repository public. The speakers did not agree."
 
 
 def test_agreement_is_named_when_the_corpus_may_not_be_public(make_folder):

@@ -152,6 +152,15 @@ def test_prepared_folder_is_taken_as_it_is(corpus_folder):
     assert "columns" not in corpus.facts
 
 
+def test_prepared_folder_has_its_own_default(corpus_folder):
+    card = corpus_folder / "README.md"
+    files = "".join(f"  - {{split: {part}, path: {part}.parquet}}\n" for part in ("train", "validation", "test"))
+    other = f"- config_name: official\n  default: true\n  data_files:\n{files}"
+    card.write_text(card.read_text().replace("---\n# Tones", f"{other}---\n# Tones"))
+    assert load_run_corpus(DataArguments(corpus=str(corpus_folder))).protocol == "official"
+    assert load_run_corpus(DataArguments(corpus=str(corpus_folder), split_protocol="speaker")).protocol == "speaker"
+
+
 def test_prepared_folder_lists_its_configs_when_it_lacks_one(corpus_folder):
     with pytest.raises(ArgumentsError, match=r"split_protocol: expected one of speaker for .*tones, found 'official'"):
         load_run_corpus(DataArguments(corpus=str(corpus_folder), split_protocol="official"))

@@ -228,9 +228,10 @@ def _protocol(card_facts: DatasetCardFacts, protocol: ProtocolSummary) -> str:
     if all(isinstance(part, int) for part in protocol.num_clips):
         return _folds(card_facts, protocol)
     names = ", ".join(f"`{config}`" for config in protocol.configs)
+    rules = dict.fromkeys([protocol.name, *protocol.configs])  # configs may divide the clips alike by chance
     blocks = [
         f"## Config{'' if len(protocol.configs) == 1 else 's'} {names}",
-        _PROTOCOL_TEXT.get(protocol.name, ""),
+        " ".join(_PROTOCOL_TEXT[rule] for rule in rules if rule in _PROTOCOL_TEXT),
         class_table(protocol, card_facts.labels),
         target_table(protocol, card_facts.targets),
         _unmet(protocol),

@@ -52,6 +52,7 @@ def assign_parts(builder: CorpusBuilder, clips: list[Clip]) -> Protocols:
     """
     found = Protocols()
     configs = builder.builder_configs
+    official = {clip.file: clip.split for clip in clips if clip.split is not None}
     for config in sorted(configs, key=lambda name: name != builder.DEFAULT_CONFIG_NAME):  # stable: default first
         protocol = configs[config].protocol
         name = _PARTS if protocol.startswith("fold_") else protocol
@@ -59,7 +60,7 @@ def assign_parts(builder: CorpusBuilder, clips: list[Clip]) -> Protocols:
             if name not in found.assignments:
                 part_of = builder.fold_parts(clips) if name == _PARTS else builder.split_clips(clips, protocol)
                 alike = (other for other, parts in found.assignments.items() if parts == part_of)
-                name = next(alike, name)
+                name = next(alike, "official" if part_of == official else name)
                 found.assignments[name] = part_of
             found.assignment_of[config] = name
         except SplitError as error:

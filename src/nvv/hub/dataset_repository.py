@@ -74,8 +74,7 @@ class PreparedCorpus:
             if len(self.excluded) > _MAX_REASONS:
                 reasons.append(f"{len(self.excluded) - _MAX_REASONS} more reasons")
             lines.append(
-                f"{total} files are no part of the corpus, listed in {self.output_dir / 'excluded.csv'}: "
-                + "; ".join(reasons)
+                f"excluded files: {total} ({'; '.join(reasons)}), listed in {self.output_dir / 'excluded.csv'}"
             )
         for reason in dict.fromkeys(reason for _, reason in self.unavailable):
             configs = [config for config, why in self.unavailable if why == reason]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import DatasetInfo, RepoFile
 from huggingface_hub.utils import validate_repo_id
 
@@ -190,9 +190,10 @@ def push_dataset(
 ) -> PushedDataset:
     """Upload a checked folder and verify what arrived.
 
-    Before any file is sent, the repository's visibility is as asked, or nothing is sent: an existing one is left as it
-    is, and a new one is looked at after it was made. Its own files of an earlier push are replaced, files of anything
-    else are an error. The card's ``load_dataset`` line names the repository afterwards, in the folder too.
+    Nothing is sent unless the Hub says that the repository is as private or public as asked, whether it was there
+    before (it is left as it is) or was just made; afterwards it is asked once more. Its own files of an earlier push
+    are replaced, files of anything else are an error. The card's ``load_dataset`` line names the repository afterwards,
+    in the folder too.
 
     The client's `upload_folder` serves folders of any size: from version 1.31 it commits large ones in parts, and a
     second call sends only what has not arrived.
@@ -217,11 +218,8 @@ def push_dataset(
     with _explaining(repository_id, dataset.folder.path):
         user = api.whoami()["name"]
         repository = repository_id if "/" in repository_id else f"{user}/{repository_id}"
-        found = _find(api, repository)
-        if found is not None:
-            _require_visibility(found, dataset)
         api.create_repo(repository, repo_type="dataset", private=not dataset.public, exist_ok=True)
-        _require_visibility(api.dataset_info(repository), dataset)
+        _require_visibility(api.dataset_info(repository), dataset)  # of an old one, and that of a new one is as asked
         if revision is not None:
             api.create_branch(repository, branch=revision, repo_type="dataset", exist_ok=True)
         stale = _stale_files(api, repository, revision, dataset)
@@ -260,13 +258,6 @@ def _explaining(repository_id: str, folder: Path) -> Iterator[None]:
             f"The upload of {folder} to {repository_id} failed ({found}). The folder is unharmed; run the same command "
             "again to go on, and what has arrived is not sent twice."
         ) from error
-
-
-def _find(api: HfApi, repository: str) -> DatasetInfo | None:
-    try:
-        return api.dataset_info(repository)
-    except RepositoryNotFoundError:
-        return None
 
 
 def _require_visibility(info: DatasetInfo, dataset: CheckedDataset) -> None:

@@ -18,8 +18,8 @@ from ..data.own_data import OwnData, open_own_data
 from ..data.own_sources import config_names
 from .arguments import COLUMN_FIELDS, ArgumentsError, DataArguments
 
-# Configs by which a repository shows that `nvv prepare` wrote it, the usual default first.
-_PREPARED_CONFIGS = ("speaker", "official", "stratified")
+# Configs by which a repository shows that `nvv prepare` wrote it.
+_PREPARED_CONFIGS = {"speaker", "official", "stratified"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +89,9 @@ def _config_of(data: DataArguments, *, is_ours: bool) -> str | None:
         configs, default = list(builder.builder_configs), builder.DEFAULT_CONFIG_NAME
     else:
         configs = [] if data.corpus_config else config_names(data.corpus, revision=data.corpus_revision)
-        default = next((config for config in _PREPARED_CONFIGS if config in configs), None)
-        if default is None and asked not in configs:
+        if asked not in configs and not _PREPARED_CONFIGS & set(configs):
             return None
+        default = asked or datasets.get_dataset_default_config_name(data.corpus, revision=data.corpus_revision)
     if asked is not None and asked not in configs:
         raise ArgumentsError(
             f"split_protocol: expected one of {', '.join(configs)} for {data.corpus}, found {asked!r}."

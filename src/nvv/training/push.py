@@ -15,7 +15,8 @@ NOT_UPLOADED = ("checkpoint-*", "checkpoint-*/**", ".partial-*", ".partial-*/**"
 
 # The HTTP library's own base error, and OSError. That library's name differs between versions of huggingface_hub, so it
 # is not imported; a refused connection is an error of the first kind, being offline or without a token of the second.
-_FAILURES = HfHubHTTPError.__bases__
+# The client wraps what happens to a single large file in a RuntimeError.
+_FAILURES = (*HfHubHTTPError.__bases__, RuntimeError)
 
 
 class PushError(RuntimeError):
@@ -56,8 +57,10 @@ def push_run(output_dir: Path, *, training: NvvTrainingArguments, dataset_id: st
         )
     except _FAILURES as error:
         excluded = " ".join(f"--exclude '{pattern}'" for pattern in NOT_UPLOADED)
+        causes = [error, *([error.__cause__] if type(error) is RuntimeError and error.__cause__ else [])]
+        found = "; ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
         raise PushError(
-            f"push_to_hub: the upload to {name} failed ({type(error).__name__}: {error}). The run in {output_dir} is "
+            f"push_to_hub: the upload to {name} failed ({found}). The run in {output_dir} is "
             f"complete; upload it later with: hf upload {name} {output_dir} . {excluded}"
         ) from error
     return repository_id

@@ -16,7 +16,7 @@ Source: bit error rate over the best alignment (Haitsma and Kalker, ISMIR 2002);
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,7 +25,7 @@ from scipy import fft, ndimage
 from tqdm.auto import tqdm
 
 from .fingerprint import FINGERPRINT_RATE, HOP_SECONDS, NUM_BITS, Fingerprint
-from .index import Candidate, find_candidates, popcount
+from .index import find_candidates, popcount
 
 __all__ = [
     "MAX_BIT_ERROR_RATE",
@@ -106,8 +106,8 @@ def correlation(first: np.ndarray, second: np.ndarray, *, lag: int) -> float:
         lag: Frames by which the sound comes later in the second clip.
 
     Returns:
-        The largest absolute normalised cross-correlation within two frames of the lag, 0 to 1, over the samples that the
-        clips share at the lag.
+        The largest absolute normalised cross-correlation within two frames of the lag, over the samples that the clips
+        share at the lag, 0 to 1.
     """
     shift = lag * _HOP
     begin, end = max(0, -shift), min(len(first), len(second) - shift)
@@ -176,8 +176,6 @@ def find_near_duplicates(
     for (first, second), (errors, shared, lag) in tqdm(
         aligned.items(), desc="Checking pairs", unit="pair", disable=not show_progress
     ):
-        if errors > MAX_BIT_ERROR_RATE:
-            continue
         agreement = correlation(prepared(first), prepared(second), lag=lag)
         if agreement >= MIN_CORRELATION:
             found.append(
@@ -194,17 +192,15 @@ def find_near_duplicates(
 
 
 def _best_alignments(
-    candidates: Iterable[Candidate], fingerprints: Sequence[Fingerprint | None]
+    candidates: np.ndarray, fingerprints: Sequence[Fingerprint | None]
 ) -> dict[tuple[int, int], tuple[float, float, int]]:
-    """Give each pair its smallest bit error rate, with the shared frames and the lag at which it is reached."""
+    """Give each pair that passes the first measure its smallest bit error rate, the shared frames, and the lag."""
     best = {}
-    for candidate in candidates:
-        first, second = fingerprints[candidate.first], fingerprints[candidate.second]
-        if first is None or second is None:
-            continue
-        nearby = range(candidate.lag - _LAG_TOLERANCE, candidate.lag + _LAG_TOLERANCE + 1)
-        scores = [(*bit_error_rate(first, second, lag=lag), lag) for lag in nearby]
-        scores = [score for score in scores if score[1] >= _MIN_SHARED]
+    for row in candidates:
+        first, second, found_lag = map(int, row)
+        lags = range(found_lag - _LAG_TOLERANCE, found_lag + _LAG_TOLERANCE + 1)
+        scores = [(*bit_error_rate(fingerprints[first], fingerprints[second], lag=lag), lag) for lag in lags]
+        scores = [score for score in scores if score[0] <= MAX_BIT_ERROR_RATE and score[1] >= _MIN_SHARED]
         if scores:
-            best[candidate.first, candidate.second] = min(scores)
+            best[first, second] = min(scores)
     return best

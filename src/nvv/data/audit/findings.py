@@ -84,8 +84,8 @@ KINDS: dict[str, FindingKind] = {
     "shared_speaker": FindingKind(
         "Speakers in more than one split",
         Severity.LEAK,
-        "A model can recognise the voice instead of the class. Not a leak by accident in a config that ignores speakers "
-        "by design, such as `stratified`, but a leak all the same: its scores say nothing about new speakers.",
+        "A model can recognise the voice instead of the class, and scores say nothing about new speakers. A config "
+        "that ignores speakers by design, such as `stratified`, leaks on purpose, but it leaks.",
     ),
     "speakers_unknown": FindingKind(
         "Speakers unknown",
@@ -156,8 +156,8 @@ KINDS: dict[str, FindingKind] = {
     "several_sampling_rates": FindingKind(
         "Several sampling rates",
         Severity.NOTE,
-        "Where a class or a speaker goes with a rate, a model can learn the rate. The clips listed are those that do not "
-        "have the most common one.",
+        "Where a class or a speaker goes with a rate, a model can learn the rate. The clips listed are those that do "
+        "not have the most common one.",
     ),
     "several_channel_counts": FindingKind(
         "Several numbers of channels",

@@ -19,30 +19,17 @@ from tqdm.auto import tqdm
 
 from .fingerprint import KEY_BITS, NUM_BITS, WEAK_BITS, Fingerprint
 
-__all__ = ["Candidate", "find_candidates", "popcount"]
+__all__ = ["find_candidates", "popcount"]
 
 _PROBES_PER_BLOCK = 20_000
 _LOOKUP_STEP = 4  # every fourth word of a clip is looked up,
 _ALWAYS_LOOKED_UP = 96  # but all words of a clip of up to about 1.5 s
-_MAX_BUCKET = 4_096  # words under one key; beyond, it is noise that every clip has, such as a steady tone
-_WITNESSES = np.arange(-80, 81, 8)  # frames around a hit at which the clips must agree: 1.3 s to each side
-_MAX_WITNESS_ERRORS = 0.3  # share of bits
+_MAX_HITS = 32  # of a lookup; a key with more words is common, and rarer ones will tell
+# Frames around a hit at which the clips must agree, and the share of bits that may differ there: near first, then up to
+# 1.3 s to each side.
+_WITNESSES = ((np.arange(-24, 25, 8), 0.34), (np.arange(-80, 81, 8), 0.3))
 _KEY_MASK = np.uint32(2**KEY_BITS - 1)
 _BITS_OF_BYTE = np.array([bin(number).count("1") for number in range(2**16)], dtype=np.uint8)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Candidate:
-    """Two clips that may be one recording.
-
-    Attributes:
-        first, second: Numbers of the clips, ``first < second``.
-        lag: Frames by which the sound comes later in the second clip, counted from the starts of the clips.
-    """
-
-    first: int
-    second: int
-    lag: int
 
 
 def popcount(words: np.ndarray) -> np.ndarray:
@@ -57,7 +44,7 @@ def popcount(words: np.ndarray) -> np.ndarray:
     return _BITS_OF_BYTE[words & np.uint32(0xFFFF)] + _BITS_OF_BYTE[words >> np.uint32(16)]
 
 
-def find_candidates(fingerprints: Sequence[Fingerprint | None], *, show_progress: bool = False) -> list[Candidate]:
+def find_candidates(fingerprints: Sequence[Fingerprint | None], *, show_progress: bool = False) -> np.ndarray:
     """Find pairs of clips that share words at a constant lag.
 
     Args:
@@ -65,16 +52,17 @@ def find_candidates(fingerprints: Sequence[Fingerprint | None], *, show_progress
         show_progress: Draw a progress bar.
 
     Returns:
-        One candidate a pair, sorted, with the lag at which the two agree best.
+        int64 array of shape ``(pairs, 3)``, sorted: numbers of two clips, the smaller first, and the lag at which they
+        agree best: frames by which the sound comes later in the second clip, counted from the starts of the clips.
     """
     index = _Index.build(fingerprints)
     if index is None:
-        return []
+        return np.empty((0, 3), dtype=np.int64)
     found: list[np.ndarray] = []
     blocks = index.probe_blocks()
     for probes in tqdm(blocks, desc="Comparing clips", unit="block", disable=not show_progress):
         found.append(_best_of_pairs([index.agreeing(probe, hit) for probe, hit in index.look_up(probes)]))
-    return [Candidate(int(first), int(second), int(lag)) for first, second, _, lag in _best_of_pairs(found)]
+    return _best_of_pairs(found)[:, [0, 1, 3]]
 
 
 def _best_of_pairs(rows: list[np.ndarray]) -> np.ndarray:
@@ -100,6 +88,7 @@ class _Index:
         starts: Frame of its clip at which a clip's words begin (clips,).
         order: Active words, sorted by key.
         first_of_key: Where each key begins in ``order`` (keys + 1,).
+        rank: Place of each word among those of its key (words,); 0 for silent ones.
     """
 
     words: np.ndarray
@@ -110,6 +99,7 @@ class _Index:
     starts: np.ndarray
     order: np.ndarray
     first_of_key: np.ndarray
+    rank: np.ndarray
 
     @classmethod
     def build(cls, fingerprints: Sequence[Fingerprint | None]) -> _Index | None:
@@ -123,6 +113,9 @@ class _Index:
         entered = np.flatnonzero(active)
         order = entered[np.argsort(keys[entered], kind="stable")].astype(np.int32 if len(words) < 2**31 else np.int64)
         counts = np.bincount(keys[entered], minlength=2**KEY_BITS)
+        first_of_key = np.concatenate([[0], np.cumsum(counts)])
+        rank = np.zeros(len(words), dtype=np.int32)
+        rank[order] = np.arange(len(order)) - first_of_key[keys[order]]
         return cls(
             words=words,
             active=active,
@@ -131,7 +124,8 @@ class _Index:
             begins=np.concatenate([[0], np.cumsum(lengths)]),
             starts=np.array([0 if one is None else one.start for one in fingerprints]),
             order=order,
-            first_of_key=np.concatenate([[0], np.cumsum(counts)]),
+            first_of_key=first_of_key,
+            rank=rank,
         )
 
     def probe_blocks(self) -> list[np.ndarray]:
@@ -149,12 +143,13 @@ class _Index:
             chosen = [bit for bit in range(WEAK_BITS) if turned >> bit & 1]
             key = keys ^ flips[:, chosen].sum(axis=1, dtype=np.uint32)
             first, last = self.first_of_key[key], self.first_of_key[key + 1]
-            size = last - first
-            size[size > _MAX_BUCKET] = 0
+            # Of a common key, each word looks at the words after its own place: many copies of one clip form a chain.
+            size = np.minimum(last - first, _MAX_HITS)
+            behind = np.where(last - first > _MAX_HITS, self.rank[probes] % np.maximum(last - first - _MAX_HITS, 1), 0)
             probe = np.repeat(probes, size)
             # The k-th hit of a probe stands k places after the first word of its key.
             within = np.arange(len(probe)) - np.repeat(np.cumsum(size) - size, size)
-            hit = self.order[np.repeat(first, size) + within]
+            hit = self.order[np.repeat(first + behind, size) + within]
             other = self.clip[probe] != self.clip[hit]
             yield probe[other], hit[other]
 
@@ -163,10 +158,25 @@ class _Index:
 
         The score is lower the more bits agree beyond chance: long agreement counts more than a short perfect one.
         """
+        for offsets, max_errors in _WITNESSES:
+            errors, seen = self._compare(probe, hit, offsets)
+            kept = errors <= max_errors * seen
+            probe, hit, errors, seen = probe[kept], hit[kept], errors[kept], seen[kept]
+        probe_clip, hit_clip = self.clip[probe], self.clip[hit]
+        lag = (hit - self.begins[hit_clip] + self.starts[hit_clip]) - (
+            probe - self.begins[probe_clip] + self.starts[probe_clip]
+        )
+        swapped = probe_clip > hit_clip
+        first, second = np.where(swapped, hit_clip, probe_clip), np.where(swapped, probe_clip, hit_clip)
+        score = 2 * errors - seen
+        return np.stack([first, second, score, np.where(swapped, -lag, lag)], axis=1).astype(np.int64)
+
+    def _compare(self, probe: np.ndarray, hit: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Count the differing and all bits at some frames from each hit, where both clips sound."""
         errors = np.zeros(len(probe), dtype=np.int64)
         seen = np.zeros(len(probe), dtype=np.int64)
         probe_clip, hit_clip = self.clip[probe], self.clip[hit]
-        for offset in _WITNESSES:
+        for offset in offsets:
             here, there = probe + offset, hit + offset
             inside = (here >= self.begins[probe_clip]) & (here < self.begins[probe_clip + 1])
             inside &= (there >= self.begins[hit_clip]) & (there < self.begins[hit_clip + 1])
@@ -174,12 +184,4 @@ class _Index:
             pairs = pairs[self.active[here[pairs]] & self.active[there[pairs]]]
             errors[pairs] += popcount(self.words[here[pairs]] ^ self.words[there[pairs]])
             seen[pairs] += NUM_BITS
-        kept = errors <= _MAX_WITNESS_ERRORS * seen
-        probe, hit, probe_clip, hit_clip = probe[kept], hit[kept], probe_clip[kept], hit_clip[kept]
-        lag = (hit - self.begins[hit_clip] + self.starts[hit_clip]) - (
-            probe - self.begins[probe_clip] + self.starts[probe_clip]
-        )
-        swapped = probe_clip > hit_clip
-        first, second = np.where(swapped, hit_clip, probe_clip), np.where(swapped, probe_clip, hit_clip)
-        score = 2 * errors[kept] - seen[kept]
-        return np.stack([first, second, score, np.where(swapped, -lag, lag)], axis=1).astype(np.int64)
+        return errors, seen

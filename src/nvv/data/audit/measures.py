@@ -39,7 +39,7 @@ _NUM_SPECTRUM_BANDS = 80  # of 100 Hz in a file of 16 kHz
 _SLOPE_BANDS = 6  # what a resampler's filter may take to fall
 _MIN_FALL_DB = 15.0
 _EMPTY_BELOW_LOUDEST_DB = 60.0
-_EMPTY_ABOVE_ROUNDING_DB = 6.0
+_EMPTY_ABOVE_ROUNDING_DB = (6.0, 18.0)
 _ROUNDING_POWER = 2.0**-30 / 12  # of rounding to 16 bit, white noise of one twelfth of a step squared
 _MAX_FILLED_SHARE = 0.85  # above it, a fall is the anti-aliasing filter of any recorder
 _MAX_SPECTRA = 2_000
@@ -168,9 +168,10 @@ def _silence(waveform: np.ndarray, sampling_rate: int) -> tuple[float, float, fl
 def _filled_to(waveform: np.ndarray, sampling_rate: int) -> float | None:
     """Frequency in Hz above which the spectrum holds no more than rounding noise, and below which it plainly does.
 
-    In the median spectrum of the frames that sound, every band above is at most 60 dB below the loudest band or 6 dB
-    above the noise of rounding to 16 bit, whichever is higher; the six bands that lie six bands lower exceed that by
-    15 dB (median). A voice fades into the noise more gently than a resampler's filter.
+    In the median spectrum of the frames that sound, every band above lies 60 dB below the loudest band, or 6 dB above
+    the noise of rounding to 16 bit if that is higher, and at most 18 dB above it: room noise is no emptiness. The six
+    bands that lie six bands lower exceed that limit by 15 dB (median): a voice fades into the noise more gently than a
+    resampler's filter.
     """
     size = 1 << max(8, round(np.log2(0.032 * sampling_rate)))  # about 32 ms
     if len(waveform) < size:
@@ -183,7 +184,8 @@ def _filled_to(waveform: np.ndarray, sampling_rate: int) -> float | None:
     bands = np.add.reduceat(power, edges[:-1], axis=1) / np.diff(edges)  # (frames, bands), power of a bin
     loudness = bands.sum(axis=1)
     levels = _decibel(np.median(bands[loudness > 1e-4 * loudness.max()], axis=0))
-    limit = max(levels.max() - _EMPTY_BELOW_LOUDEST_DB, _decibel(_ROUNDING_POWER) + _EMPTY_ABOVE_ROUNDING_DB)
+    lowest, highest = (_decibel(_ROUNDING_POWER) + excess for excess in _EMPTY_ABOVE_ROUNDING_DB)
+    limit = np.clip(levels.max() - _EMPTY_BELOW_LOUDEST_DB, lowest, highest)
     filled = np.flatnonzero(levels > limit)
     if not len(filled):
         return None

@@ -106,6 +106,7 @@ def _draw_durations(axes: Axes, groups: dict[str, list[float]], report: AuditRep
             axes.axhline(limit, color=_GREY, linestyle="--", linewidth=1)
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
         axes.set_ylabel("seconds (dashed: limits of the usual)", color=_INK, fontsize=8)
     _tidy(axes, title)
 
@@ -139,7 +140,7 @@ def _draw_speakers(axes: Axes, config: ConfigAudit) -> None:
     axes.bar(names, alone, color=_COLOURS[0], label="in this split only")
     axes.bar(names, shared, bottom=alone, color=_COLOURS[1], label="also in another split")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=8, frameon=False, loc="upper right")
+    axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
     _tidy(axes, "Speakers")
 
 
@@ -152,7 +153,7 @@ def _histogram(axes: Axes, values: Sequence[float], bins: np.ndarray, title: str
 
 
 def _draw_peaks(axes: Axes, good: Sequence[ClipMeasures]) -> None:
-    _histogram(axes, [one.peak_dbfs for one in good], np.arange(-80.0, 3.0, 2.0), "Peak level", "dBFS")
+    _histogram(axes, [one.peak_dbfs for one in good], np.arange(-80.0, 1.0, 2.0), "Peak level", "dBFS")
 
 
 def _draw_clipping(axes: Axes, good: Sequence[ClipMeasures]) -> None:

@@ -117,8 +117,8 @@ def as_markdown(report: AuditReport) -> str:
 _METHOD = (
     "Files are compared by their bytes, then by their decoded samples. Near-duplicates are found by fingerprints at "
     "8 kHz (signs of time-frequency cosine coefficients, after Haitsma and Kalker, 2002): at most "
-    f"{MAX_BIT_ERROR_RATE:.0%} of the bits may differ where both clips sound, which must be at least half of the shorter "
-    f"one, and the waveforms there must correlate by {MIN_CORRELATION:g} or more after their level has been evened out. "
+    f"{100 * MAX_BIT_ERROR_RATE:.0f} % of the bits may differ where both clips sound, which must be at least half of "
+    f"the shorter one, and there the waveforms, their level evened out, must correlate by {MIN_CORRELATION:g} or more. "
     "Changes of level, silence before and after, cutting, MP3, Ogg Vorbis, FLAC, µ-law and 8 kHz are survived; changes "
     "of speed or pitch and added noise or music are not looked for."
 )
@@ -189,8 +189,8 @@ def _opening(report: AuditReport) -> str:
         known = "not known" if not any(one.num_speakers for one in config.splits.values()) else str(shared)
         splits = ", ".join(f"{_cell(split)} {summary.num_clips:,}" for split, summary in config.splits.items())
         lines.append(
-            f"| {_cell(config.name)} | {splits} | {'**yes**' if config.leaks else 'no'} | {known} | {across} | {within} "
-            f"| {counts.total()} |"
+            f"| {_cell(config.name)} | {splits} | {'**yes**' if config.leaks else 'no'} | {known} | {across} "
+            f"| {within} | {counts.total()} |"
         )
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ import yaml
 from datasets.exceptions import DatasetGenerationError
 
 from ..loading import list_corpora
-from ..own_data import load_own_data
+from ..own_sources import ColumnNames, RawData, config_names, read_source
 from ..rawfiles import CorpusError
 from .audit import AuditReport, audit_configs
 from .clips import Columns
@@ -24,6 +24,8 @@ __all__ = ["ALL_CONFIGS", "audit"]
 
 ALL_CONFIGS = "all"
 """Stands for every config of a dataset."""
+
+_NO_CONFIG = "default"
 
 
 def audit(
@@ -38,8 +40,8 @@ def audit(
     """Audit a dataset by name.
 
     Args:
-        source: A folder that ``nvv prepare`` wrote; any folder or Hub id that ``load_dataset`` reads; or a CSV, TSV or
-            JSON lines file of paths, as ``load_own_data`` takes it.
+        source: A folder that ``nvv prepare`` wrote, a Hub id, or anything else that ``load_own_data`` takes: a CSV,
+            TSV or JSON lines file of paths, a folder of audio files. Their parts are audited as they are.
         configs: Which configs; none: the default one; ``"all"``: each.
         columns: What the columns are called.
         num_workers: Threads that decode; None: the number of processors, at most eight.
@@ -54,60 +56,82 @@ def audit(
     """
     columns = columns or Columns()
     path = Path(source).expanduser()
-    if path.is_file():
-        if configs:
-            raise CorpusError(f"{path}: is a file, which has no configs; leave out {', '.join(configs)}.")
-        opened: Iterator = iter([("given", _own_data(path, columns, cache_dir))])
-        columns = Columns()  # load_own_data has given them our names
-        by_file = True
-    else:
-        name = str(path) if path.is_dir() else str(source)
-        if not path.is_dir() and (str(source) in list_corpora() or path.is_absolute()):
-            raise CorpusError(
-                f"{source}: no such folder. Give what nvv prepare wrote, such as nvv/{path.name}, or a dataset's Hub id."
-            )
-        by_file = path.is_dir() and _is_prepared(path)
-        opened = _open_configs(name, configs, columns=columns, cache_dir=cache_dir, by_file=by_file)
-    return audit_configs(
-        opened,
-        name=str(source),
-        columns=columns,
-        num_workers=num_workers,
-        show_progress=show_progress,
-        files_identify_clips=by_file,
-    )
+    name = str(path) if path.exists() else str(source)
+    if not path.exists() and (name in list_corpora() or path.is_absolute()):
+        raise CorpusError(
+            f"{source}: no such folder. Give one that nvv prepare wrote, such as nvv/{path.name}, or a Hub id."
+        )
+    if _is_prepared(path):
+        opened = _prepared_configs(name, _config_names(name, configs), columns=columns, cache_dir=cache_dir)
+        return audit_configs(
+            opened,
+            name=str(source),
+            columns=columns,
+            num_workers=num_workers,
+            show_progress=show_progress,
+            files_identify_clips=True,
+        )
+    wanted = _config_names(name, configs) if _explained(name, config_names, name) else _only_config(name, configs)
+    opened = ((config or _NO_CONFIG, _own_data(name, config, columns, cache_dir)) for config in wanted)
+    return audit_configs(opened, name=str(source), num_workers=num_workers, show_progress=show_progress)
 
 
-def _own_data(path: Path, columns: Columns, cache_dir: str | os.PathLike[str] | None) -> datasets.DatasetDict:
-    return load_own_data(
-        path,
-        audio_column=columns.audio,
-        label_column=columns.label or "label",
-        speaker_column=columns.speaker,
-        file_column=columns.file,
-        cache_dir=cache_dir,
-    )
+def _only_config(name: str, wanted: Sequence[str]) -> list[str | None]:
+    if set(wanted) - {ALL_CONFIGS, _NO_CONFIG}:
+        raise CorpusError(f"{name}: has no configs; leave out --config {' '.join(wanted)}.")
+    return [None]
 
 
-def _open_configs(
-    name: str,
-    wanted: Sequence[str],
-    *,
-    columns: Columns,
-    cache_dir: str | os.PathLike[str] | None,
-    by_file: bool,
+def _own_data(
+    name: str, config: str | None, columns: Columns, cache_dir: str | os.PathLike[str] | None
+) -> datasets.DatasetDict:
+    """Read data of another origin as it is split, and give it our column names."""
+
+    def read(label: str | None) -> RawData:
+        names = ColumnNames(audio=columns.audio, label=label, speaker=columns.speaker, file=columns.file)
+        source = Path(name) if Path(name).exists() else name
+        return _explained(name, read_source, source, names=names, config=config, cache_dir=cache_dir)
+
+    raw = read(columns.label)
+    # A label column is wanted where there is one, and only then.
+    if columns.label is None and "label" in raw.found:
+        raw = read("label")
+    label = columns.label or "label"
+    paths = None if raw.paths is None else [_located(path, raw.root) for path in raw.paths]
+    splits = {}
+    for part in dict.fromkeys(raw.part_of):
+        rows = [row for row, found in enumerate(raw.part_of) if found == part]
+        if paths is None:
+            split = raw.cells.select(rows)
+        else:
+            split = datasets.Dataset.from_dict({"audio": [paths[row] for row in rows]})
+        given = {"label": label, "speaker_id": columns.speaker or "speaker_id", "file": columns.file or "file"}
+        for ours, theirs in given.items():
+            values = raw.columns.get(theirs) or (raw.paths if ours == "file" else None)
+            if values is not None:
+                split = split.add_column(ours, [values[row] for row in rows])
+        if label in raw.class_names:
+            split = split.cast_column("label", datasets.ClassLabel(names=raw.class_names[label]))
+        splits[part] = split
+    return datasets.DatasetDict(splits)
+
+
+def _located(path: str | None, root: Path | None) -> str | None:
+    return path if path is None or root is None else str(root / path)
+
+
+def _prepared_configs(
+    name: str, configs: Sequence[str], *, columns: Columns, cache_dir: str | os.PathLike[str] | None
 ) -> Iterator[tuple[str, datasets.DatasetDict]]:
-    """Yield configs; in a prepared folder, those after the first without audio if the first has all clips."""
+    """Yield configs; those after the first without audio, if earlier ones had all their clips."""
     seen: set[str] = set()
-    for config in _config_names(name, wanted):
-        if by_file and seen:
-            small = _load(name, config, cache_dir=cache_dir, without=columns.audio)
-            if seen.issuperset(file for split in small.values() for file in split["file"][:]):
-                yield config, small
-                continue
+    for config in configs:
+        small = _load(name, config, cache_dir=cache_dir, without=columns.audio) if seen else None
+        if small is not None and seen.issuperset(file for split in small.values() for file in split["file"][:]):
+            yield config, small
+            continue
         loaded = _load(name, config, cache_dir=cache_dir)
-        if by_file:
-            seen.update(file for split in loaded.values() for file in split["file"][:])
+        seen.update(file for split in loaded.values() for file in split["file"][:])
         yield config, loaded
 
 
@@ -136,7 +160,7 @@ def _load(
     options = {}
     if without is not None:
         builder = _explained(name, datasets.load_dataset_builder, name, config, cache_dir=cache)
-        options["columns"] = [column for column in builder.info.features if column != without]
+        options["columns"] = [column for column in builder.info.features or () if column != without] or None
     return _explained(name, datasets.load_dataset, name, config, cache_dir=cache, **options)
 
 
@@ -144,6 +168,8 @@ def _explained(name: str, function, /, *arguments, **options):
     """Call a function of `datasets`; what it cannot read is a CorpusError."""
     try:
         return function(*arguments, **options)
+    except CorpusError:
+        raise
     except (DatasetGenerationError, ValueError, OSError, huggingface_hub.errors.HfHubHTTPError) as error:
         cause = error.__cause__ or error
         raise CorpusError(f"{name}: cannot be loaded ({str(cause).strip() or type(cause).__name__}).") from error

@@ -52,7 +52,7 @@ def check_speakers(rows: Sequence[Row]) -> list[Finding]:
             Finding(
                 kind="speakers_unknown",
                 severity=KINDS["speakers_unknown"].severity,
-                message=f"The speaker of {share} is not known: whether a speaker is in two splits could not be checked.",
+                message=f"The speaker of {share} is not known: independence of the splits could not be checked.",
                 details={"num_clips": len(unknown), "num_known": len(rows) - len(unknown)},
             )
         )
