@@ -39,6 +39,7 @@ def stored(waveform: np.ndarray, rate: int = RATE, *, container: str = "WAV", su
 
 
 def at_8khz_and_back(waveform: np.ndarray) -> np.ndarray:
+    """Store at 8 kHz, then at 16 kHz again."""
     low = stored(signal.resample_poly(waveform, 1, 2), RATE // 2)
     return stored(signal.resample_poly(low, 2, 1))
 
@@ -72,6 +73,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def loudest_part(waveform: np.ndarray, seconds: float | None) -> np.ndarray:
+    """Cut out the part with the most energy; None: keep all."""
     if seconds is None or len(waveform) <= seconds * RATE:
         return waveform
     length = round(seconds * RATE)
@@ -80,11 +82,12 @@ def loudest_part(waveform: np.ndarray, seconds: float | None) -> np.ndarray:
 
 
 def heard(waveform: np.ndarray) -> np.ndarray:
+    """Resample as the audit does."""
     return to_8khz(waveform, RATE)
 
 
 def recall(clips: list[np.ndarray], every: int) -> dict[str, dict[str, float]]:
-    """Plant copies of every so-manieth clip among all clips, one kind of change at a time."""
+    """Plant a copy of one clip in `every` among all clips, one kind of change at a time."""
     originals = [heard(clip) for clip in clips]
     marks = [fingerprint(waveform) for waveform in originals]
     chosen = list(range(0, len(clips), every))
@@ -156,7 +159,7 @@ def _spectra(mark: Fingerprint, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scaling(clips: list[np.ndarray], factor: int) -> dict[str, float]:
-    """Time the comparison of so many times the clips; all differ in speed, so that none is a copy."""
+    """Time the comparison of `factor` times the clips, each time at another speed, so that none is a copy."""
     waveforms = [heard(clip) for clip in clips]
     marks: list[Fingerprint | None] = []
     started = time.perf_counter()
@@ -180,9 +183,10 @@ def scaling(clips: list[np.ndarray], factor: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--every", type=int, default=1, help="copy every so-manieth clip")
+    parser.add_argument("--every", type=int, default=1, help="copy one clip in so many")
     parser.add_argument("--seconds", type=float, nargs="*", default=[1.0, 0.5, 0.3], help="cut clips to")
     parser.add_argument("--scale", type=int, nargs="*", default=[1, 8, 28], help="times the clips, for the time")
     parser.add_argument("--json", type=Path)
@@ -200,8 +204,9 @@ def main() -> None:
         print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
         for change, row in results[name]["recall"].items():
             print(
-                f"| {change} | {100 * row['recall']:.1f} % | {row['false_alarms']} | {row['bit_error_rate_median']:.3f} "
-                f"| {row['bit_error_rate_95']:.3f} | {row['correlation_5']:.2f} | {row['correlation_median']:.2f} |"
+                f"| {change} | {100 * row['recall']:.1f} % | {row['false_alarms']} "
+                f"| {row['bit_error_rate_median']:.3f} | {row['bit_error_rate_95']:.3f} "
+                f"| {row['correlation_5']:.2f} | {row['correlation_median']:.2f} |"
             )
         print("\ndifferent recordings:", json.dumps(results[name]["different"]))
     print("\nscaling:", json.dumps(results["scaling"], indent=1))

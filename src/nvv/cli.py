@@ -123,6 +123,14 @@ def audit(
     label_column: Annotated[str | None, typer.Option(help="Column with the classes; by default label.")] = None,
     speaker_column: Annotated[str | None, typer.Option(help="Column with the speakers; by default speaker_id.")] = None,
     file_column: Annotated[str | None, typer.Option(help="Column with names of the clips; by default file.")] = None,
+    split_column: Annotated[
+        str | None,
+        typer.Option(help="Column that says train, validation or test; by default the dataset's own splits."),
+    ] = None,
+    split_protocol: Annotated[
+        str | None,
+        typer.Option(help="Audit your own data as training would split them: speaker, stratified, fold_0 to fold_9."),
+    ] = None,
     num_workers: Annotated[
         int | None, typer.Option(min=1, help="Threads; by default the number of processors, at most eight.")
     ] = None,
@@ -134,11 +142,18 @@ def audit(
     from .data.audit import Columns, summarize, write_report
     from .data.audit import audit as audit_source
 
-    columns = Columns(audio=audio_column, label=label_column, speaker=speaker_column, file=file_column)
+    columns = Columns(
+        audio=audio_column, label=label_column, speaker=speaker_column, file=file_column, split=split_column
+    )
     folder = output_dir or Path("audit") / Path(source).expanduser().resolve().stem
     try:
         report = audit_source(
-            source, configs=config or (), columns=columns, num_workers=num_workers, show_progress=True
+            source,
+            configs=config or (),
+            columns=columns,
+            split_protocol=split_protocol,
+            num_workers=num_workers,
+            show_progress=True,
         )
         write_report(report, folder)
     except (ValueError, OSError) as error:

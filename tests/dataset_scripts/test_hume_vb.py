@@ -1,5 +1,6 @@
 import csv
 import hashlib
+import importlib.resources
 import shutil
 from pathlib import Path
 
@@ -347,3 +348,14 @@ def test_facts_forbid_public_copies_and_state_the_agreement():
     assert "agreement" in facts.terms
     assert "on request" in facts.obtain
     assert corpus_builder("hume_vb").DOWNLOADS == ()
+
+
+@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
+def test_script_loads_the_classic_way(release, load, tmp_path):
+    script = importlib.resources.files("nvv.dataset_scripts") / "hume_vb"
+    folder = shutil.copytree(script, tmp_path / "scripts" / "hume_vb")
+    loaded = datasets.load_dataset(
+        str(folder), data_dir=str(release), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
+    )
+    assert loaded.num_rows == load().num_rows
+    assert list(loaded["train"].features)[1:11] == COLUMNS["high"]

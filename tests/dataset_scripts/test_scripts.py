@@ -52,7 +52,7 @@ def test_script_has_every_protocol_and_a_default_that_leaks_no_speaker(name):
         assert builder_class.DEFAULT_CONFIG_NAME in configs
         return
     # The authors' own split wins where there is one; no model should meet its test clips by default.
-    assert builder_class.DEFAULT_CONFIG_NAME == ("official" if "official" in configs else "speaker")
+    assert ("official" if "official" in configs else "speaker") == builder_class.DEFAULT_CONFIG_NAME
     assert {"speaker", "stratified", "fold_0", "fold_1", "fold_2"} <= set(configs)
     assert all(name == protocol for name, protocol in configs.items())
 

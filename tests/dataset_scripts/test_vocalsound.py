@@ -1,4 +1,5 @@
 import hashlib
+import importlib.resources
 import json
 import re
 import shutil
@@ -332,3 +333,13 @@ def test_download_is_the_authors_archive_with_a_checksum():
     (download,) = corpus_builder("vocalsound").DOWNLOADS
     assert (download.filename, download.url.startswith("https://")) == ("vs_release_16k.zip", True)
     assert re.fullmatch("sha256:[0-9a-f]{64}", download.checksum)
+
+
+@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
+def test_script_loads_the_classic_way(release, tmp_path):
+    script = importlib.resources.files("nvv.dataset_scripts") / "vocalsound"
+    folder = shutil.copytree(script, tmp_path / "scripts" / "vocalsound")
+    loaded = datasets.load_dataset(
+        str(folder), data_dir=str(release), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
+    )
+    assert loaded.num_rows == NUM_LISTED

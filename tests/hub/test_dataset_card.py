@@ -192,7 +192,7 @@ Columns: `audio`, `label`, `file`. `audio` holds the bytes of the original files
 
 ## Config `speaker`
 
-No speaker is in two splits; classes are balanced as well as that allows. Use it to report results.
+No speaker is in two splits; classes are balanced as well as that allows.
 
 | class | train | validation | test |
 | --- | ---: | ---: | ---: |
@@ -263,8 +263,8 @@ Whoever takes them feeds them.
 
 ## How this was made
 
-By `nvv prepare frogs`, nvv {__version__}, from the raw files. Each split depends only on the files' names, labels \
-and speakers; SHA-256 digests of each assignment of file to split:
+By `nvv prepare frogs`, nvv {__version__}, from the raw files. A split depends on the files' names, labels \
+and speakers, or is the authors' own; SHA-256 digests of each assignment of file to split:
 
 | config | digest |
 | --- | ---: |
@@ -395,3 +395,18 @@ def test_folds_that_ignore_speakers_say_so(card_facts):
     text = render_dataset_card(dataclasses.replace(card_facts, folds_by_speaker=False)).text
     assert "shuffled order, whatever their labels and speakers" in text
     assert "No speaker is in two parts" not in text
+
+
+@pytest.mark.parametrize(
+    ("licence", "sentence"),
+    [
+        ("unknown", "The licence of the recordings is not known here"),
+        ("other", "The recordings are under terms of their own."),
+        ("cc-by-4.0", "The recordings are under `cc-by-4.0`"),
+    ],
+)
+def test_licence_is_said_in_words(card_facts, licence, sentence):
+    facts = dataclasses.replace(card_facts.facts, licence=licence)
+    text = render_dataset_card(dataclasses.replace(card_facts, facts=facts)).text
+    assert sentence in text
+    assert "`unknown`" not in text

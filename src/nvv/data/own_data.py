@@ -1,7 +1,7 @@
 """Recordings of one's own in the columns and splits of a corpus: name the columns, choose how to split.
 
 Whatever the source (``nvv.data.own_sources``), the result looks as if ``nvv.data.load_corpus`` had made it, and the
-split comes from the same functions (``nvv.data.splits``). Nothing is copied: audio that lies in files stays there.
+split comes from the same functions (``nvv.data.own_splits``). Nothing is copied: audio that lies in files stays there.
 Own work.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,27 +22,14 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from .facts import CorpusFacts
 from .loading import corpus_facts, list_corpora
-from .own_folders import canonical_split
 from .own_sources import ColumnNames, RawData, Source, read_source
+from .own_splits import OWN_PROTOCOLS, OwnClips, num_shared_speakers, split_own_clips
 from .rawfiles import CorpusError
-from .splits import (
-    SPLITS,
-    SplitError,
-    fold_split,
-    manifest_digest,
-    random_folds,
-    speaker_folds,
-    speaker_split,
-    stratified_split,
-    unmet_wishes,
-)
+from .splits import SPLITS, SplitError, manifest_digest
 
-__all__ = ["OWN_PROTOCOLS", "OwnData", "load_own_data", "open_own_data"]
+__all__ = ["OwnData", "load_own_data", "open_own_data"]
 
 logger = logging.getLogger(__name__)
-
-OWN_PROTOCOLS = ("given", "speaker", "stratified", *(f"fold_{fold}" for fold in range(10)))
-"""How data of one's own can be split; ``official`` is another word for ``given``."""
 
 # The Hub client's own base error and OSError, under which not being online, or having no card there, appear.
 _NO_CARD = (CorpusError, OSError, *HfHubHTTPError.__bases__)
@@ -192,15 +179,15 @@ def open_own_data(
     paths = None if raw.paths is None else _existing_paths(raw)
     files = _file_names(raw, paths, names=names)
     labels, label_names = _labels(raw, column=names.label)
-    clips = _Clips(
+    clips = OwnClips(
         name=raw.name,
         files=files,
         labels=labels,
         speakers=None if names.speaker is None else _texts(raw, column=names.speaker, role="speaker"),
         parts=_parts(raw, column=names.split),
     )
-    protocol, split_of = _split(clips, protocol="given" if split_protocol == "official" else split_protocol)
-    shared = _num_shared_speakers(clips, split_of)
+    protocol, split_of = split_own_clips(clips, protocol="given" if split_protocol == "official" else split_protocol)
+    shared = num_shared_speakers(clips, split_of)
     if shared:
         logger.warning(
             "%s: %d speakers are in more than one split, so that scores tell little of new voices. `nvv audit` lists "
@@ -217,34 +204,6 @@ def open_own_data(
         is_local=raw.card is None or Path(raw.card).is_dir(),
         revision=raw.revision,
     )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Clips:
-    """What splits depend on: one entry a row.
-
-    Attributes:
-        name: The source.
-        files: Unique names.
-        labels: Class names; None if no labels are wanted.
-        speakers: Who made each sound; None if that is not known.
-        parts: The part that each clip is in, as the source calls it; None if the source is one part.
-    """
-
-    name: str
-    files: list[str]
-    labels: list[str] | None
-    speakers: list[str] | None
-    parts: list[str] | None
-
-    @property
-    def label_of(self) -> dict[str, str | None]:
-        labels = [None] * len(self.files) if self.labels is None else self.labels
-        return dict(zip(self.files, labels, strict=True))
-
-    @property
-    def speaker_of(self) -> dict[str, str] | None:
-        return None if self.speakers is None else dict(zip(self.files, self.speakers, strict=True))
 
 
 def _with_our_columns(raw: RawData, names: ColumnNames) -> ColumnNames:
@@ -391,99 +350,6 @@ def _parts(raw: RawData, *, column: str | None) -> list[str] | None:
     return parts if len(set(parts)) > 1 else None
 
 
-def _split(clips: _Clips, *, protocol: str | None) -> tuple[str, dict[str, str]]:
-    """Choose the protocol where none is named, and split."""
-    split_of = None
-    if protocol in (None, "given"):
-        split_of = _given(clips, is_asked_for=protocol == "given")
-        protocol = "given"
-        if split_of is None:
-            protocol = "stratified" if clips.speakers is None else "speaker"
-            why = "one part only" if clips.parts is None else "no test part"
-            logger.warning("%s: has %s; all of it is split by the protocol `%s`.", clips.name, why, protocol)
-    if split_of is None:
-        split_of = _computed(clips, protocol)
-    empty = [split for split in SPLITS if split not in split_of.values()]
-    if empty:
-        raise SplitError(
-            f"{clips.name}: the protocol {protocol!r} leaves {' and '.join(empty)} without a clip; "
-            f"there are {len(clips.files)} clips."
-        )
-    wanted = None if protocol == "given" else dict(zip(SPLITS, (8, 1, 1), strict=True))
-    for sentence in unmet_wishes(split_of, labels=clips.label_of, speakers=clips.speaker_of, wanted=wanted):
-        logger.warning("%s: %s", clips.name, sentence)
-    return protocol, dict(sorted(split_of.items()))
-
-
-def _given(clips: _Clips, *, is_asked_for: bool) -> dict[str, str] | None:
-    """Return the split that the source gives; None where it is one part, or has no test part and none was asked for."""
-    if clips.parts is None:
-        return None
-    split_of_part = {part: canonical_split(part) for part in dict.fromkeys(clips.parts)}
-    splits = set(split_of_part.values())
-    if None in splits or not {"train", "test"} <= splits:
-        if splits == {"train", "validation"} and not is_asked_for:
-            return None
-        raise SplitError(
-            f"{clips.name}: has the parts {', '.join(split_of_part)}; expected train and test, with or without "
-            "validation. To pool all of them and split anew, choose split_protocol (--split_protocol) speaker or "
-            "stratified."
-        )
-    split_of = {file: split_of_part[part] for file, part in zip(clips.files, clips.parts, strict=True)}
-    return split_of if "validation" in splits else _with_validation(clips, split_of)
-
-
-def _with_validation(clips: _Clips, split_of: dict[str, str]) -> dict[str, str]:
-    """Cut a tenth off train: its clips are split 80/10/10, and what tests there goes back to train.
-
-    Where every class has two clips or fewer, so that none of them validates, what tests there validates.
-    """
-    train = [file for file, split in split_of.items() if split == "train"]
-    speakers = clips.speaker_of
-    if speakers is not None and len({speakers[file] for file in train}) < len(SPLITS):
-        logger.warning("%s: too few speakers train to keep those of the validation part apart.", clips.name)
-        speakers = None
-    if speakers is None:
-        cut = stratified_split(train, labels=clips.label_of)
-    else:
-        cut = speaker_split(train, labels=clips.label_of, speakers=speakers)
-    part = "validation" if "validation" in cut.values() else "test"
-    validation = {file for file, split in cut.items() if split == part}
-    how = "speakers ignored" if speakers is None else "by speaker"
-    logger.warning(
-        "%s: has no validation part; %d of %d clips of train, cut off %s, become it.", clips.name, len(validation),
-        len(train), how,
-    )  # fmt: skip
-    return {file: "validation" if file in validation else split for file, split in split_of.items()}
-
-
-def _computed(clips: _Clips, protocol: str) -> dict[str, str]:
-    """Pool all parts and split them by a protocol other than `given`."""
-    speakers = clips.speaker_of
-    if protocol == "stratified":
-        return stratified_split(clips.files, labels=clips.label_of)
-    if protocol == "speaker":
-        if speakers is None:
-            raise SplitError(
-                f"{clips.name}: the protocol 'speaker' needs to know who made each sound. Name that column with "
-                "speaker_column (--speaker_column), or choose stratified."
-            )
-        return speaker_split(clips.files, labels=clips.label_of, speakers=speakers)
-    if speakers is None:
-        parts = random_folds(clips.files)
-    else:
-        parts = speaker_folds(clips.files, labels=clips.label_of, speakers=speakers)
-    return fold_split(parts, int(protocol.removeprefix("fold_")))
-
-
-def _num_shared_speakers(clips: _Clips, split_of: Mapping[str, str]) -> int:
-    """Count the speakers that are in more than one split."""
-    splits: dict[str, set[str]] = defaultdict(set)
-    for file, speaker in (clips.speaker_of or {}).items():
-        splits[speaker].add(split_of[file])
-    return sum(len(where) > 1 for where in splits.values())
-
-
 def _facts(raw: RawData) -> CorpusFacts:
     """Return what the dataset's card says, or what `datasets` knows; what neither says is unknown."""
     card = raw.card
@@ -506,7 +372,7 @@ def _facts(raw: RawData) -> CorpusFacts:
 
 def _splits(
     raw: RawData,
-    clips: _Clips,
+    clips: OwnClips,
     *,
     paths: Sequence[str] | None,
     label_names: Sequence[str],

@@ -33,7 +33,7 @@ _SIZE_CATEGORIES = (
     (10**9, "100M<n<1B"),
 )
 _PROTOCOL_TEXT = {
-    "speaker": "No speaker is in two splits; classes are balanced as well as that allows. Use it to report results.",
+    "speaker": "No speaker is in two splits; classes are balanced as well as that allows.",
     "stratified": "Each class is cut in the same proportions and speakers are ignored, as most published systems did: "
     "a test speaker may have trained the model.",
     "official": "The split that the corpus's authors released.",
@@ -300,9 +300,13 @@ def _skipped(skipped: Sequence[tuple[str, str]]) -> str:
 
 
 def _licence(facts: CorpusFacts) -> str:
-    lines = [
-        f"The recordings are under `{facts.licence}`" + (f" (<{facts.licence_url}>)." if facts.licence_url else ".")
-    ]
+    if facts.licence == "unknown":
+        lines = ["The licence of the recordings is not known here: nobody who wrote this card has seen it."]
+    elif facts.licence == "other":
+        lines = ["The recordings are under terms of their own."]
+    else:
+        link = f" (<{facts.licence_url}>)" if facts.licence_url else ""
+        lines = [f"The recordings are under `{facts.licence}`{link}."]
     if facts.homepage:
         lines.append(f"Home of the corpus: <{facts.homepage}>.")
     paragraphs = [" ".join(lines), facts.terms]
@@ -315,6 +319,6 @@ def _provenance(card_facts: DatasetCardFacts) -> str:
     rows = [(f"`{config.name}`", f"`{config.manifest_digest}`") for config in card_facts.configs]
     return (
         f"## How this was made\n\nBy `nvv prepare {card_facts.facts.name}`, nvv {__version__}, from the raw "
-        "files. Each split depends only on the files' names, labels and speakers; SHA-256 digests of each "
-        "assignment of file to split:\n\n" + markdown_table(("config", "digest"), rows)
+        "files. A split depends on the files' names, labels and speakers, or is the authors' own; SHA-256 digests of "
+        "each assignment of file to split:\n\n" + markdown_table(("config", "digest"), rows)
     )

@@ -3,10 +3,13 @@ import math
 import numpy as np
 import pytest
 from scipy import signal
+from sklearn.metrics import roc_auc_score
 
 from nvv.audio import encode_wav
 from nvv.data.audit import KINDS
-from nvv.data.audit.sound_checks import duration_limits
+from nvv.data.audit.findings import ClipReference
+from nvv.data.audit.measures import ClipMeasures
+from nvv.data.audit.sound_checks import check_sound, duration_limits
 
 
 def test_limits_of_usual_durations_follow_from_the_median_deviation():
@@ -47,6 +50,40 @@ def test_sound_findings_name_the_clip(audit_sounds, clean_sounds, findings_of, s
     assert (clip.file, clip.split, clip.label, clip.speaker_id) == ("odd.wav", "test", "laugh", "voice9")
     assert finding.severity is KINDS[kind].severity
     assert not report.leaks
+
+
+def reference(label: str, number: int) -> ClipReference:
+    return ClipReference(file=f"{label}{number}.wav", split="train", label=label, speaker_id=None)
+
+
+def test_class_that_its_duration_tells_is_found():
+    # Ten cries of 4.5 to 5.4 s, ten laughs of 4 to 4.9 s, thirty coughs of 1 to 3.9 s. A cry is longer than all coughs
+    # and than 6 + … laughs: of 400 pairs all but those with a longer or equal laugh. Ties count half.
+    durations = {
+        "cry": [4.5 + 0.1 * number for number in range(10)],
+        "laugh": [4.0 + 0.1 * number for number in range(10)],
+        "cough": [1.0 + 0.1 * number for number in range(30)],
+        "gasp": [9.0] * 7,  # too few to tell
+    }
+    clips = [
+        (reference(label, number), ClipMeasures(duration_s=seconds, sampling_rate=16_000, num_channels=1))
+        for label, lengths in durations.items()
+        for number, seconds in enumerate(lengths)
+    ]
+    expected = {
+        label: roc_auc_score([clip.label == label for clip, _ in clips], [round(one.duration_s, 6) for _, one in clips])
+        for label in durations
+    }
+    found = {finding.details["label"]: finding for finding in check_sound(clips) if finding.kind == "telling_duration"}
+    assert 1 - expected["cough"] == 1.0
+    assert expected["cry"] < 0.95  # the gasps are longer
+    assert set(found) == {"cough"}
+    assert found["cough"].details["share_of_pairs"] == pytest.approx(1.0)
+    assert found["cough"].message.startswith("cough: median 2.45 s, 4.")
+    assert "shorter in 100 % of pairs" in found["cough"].message
+    without_gasps = [pair for pair in clips if pair[0].label != "gasp"]
+    found = {finding.details["label"] for finding in check_sound(without_gasps) if finding.kind == "telling_duration"}
+    assert found == {"cough", "cry"}
 
 
 def test_empty_band_is_found(audit_sounds, clean_sounds, findings_of, sound):

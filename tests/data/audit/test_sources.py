@@ -1,10 +1,12 @@
+import dataclasses
+
 import datasets
 import pytest
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
 from nvv.audio import encode_wav
-from nvv.data import CorpusError
+from nvv.data import CorpusError, load_own_data
 from nvv.data.audit import Columns, audit
 from nvv.data.audit import sources as sources_module
 
@@ -117,6 +119,49 @@ def test_table_of_paths_is_audited(tmp_path, run, voice, findings_of):
     assert config.label_names == ("cry", "laugh")
     assert config.rows[0].clip.file == "0.wav"
     assert findings_of(report, "undecodable") == []
+
+
+@pytest.fixture
+def table(tmp_path, voice):
+    """Twelve clips by six voices, two a voice; the column ``part`` puts one voice into two parts."""
+    rows = ["path,emotion,who,part"]
+    for number in range(12):
+        label, part = ("laugh", "cry")[number % 2], ("train", "train", "train", "train", "dev", "test")[number // 2]
+        (tmp_path / f"{number}.wav").write_bytes(encode_wav(voice(label, number // 2)))
+        rows.append(f"{number}.wav,{label},voice{number // 2},{'test' if number == 0 else part}")
+    path = tmp_path / "clips.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+OWN_COLUMNS = Columns(audio="path", label="emotion", speaker="who")
+
+
+def test_splits_in_a_column_of_a_table_are_audited(table, run, findings_of):
+    report = run(table, columns=dataclasses.replace(OWN_COLUMNS, split="part"))
+    (config,) = report.configs.values()
+    assert {split: one.num_clips for split, one in config.splits.items()} == {"train": 7, "validation": 2, "test": 3}
+    (finding,) = findings_of(report, "shared_speaker")
+    assert finding.details["speaker_id"] == "voice0"
+
+
+@pytest.mark.parametrize(("protocol", "leaks"), [("speaker", False), ("stratified", True), ("given", True)])
+def test_table_is_audited_as_training_would_split_it(table, run, protocol, leaks):
+    columns = dataclasses.replace(OWN_COLUMNS, split="part")
+    report = run(table, columns=columns, split_protocol=protocol)
+    expected = load_own_data(
+        table, audio_column="path", label_column="emotion", speaker_column="who", split_column="part",
+        split_protocol=protocol,
+    )  # fmt: skip
+    (config,) = report.configs.values()
+    assert config.name == protocol
+    assert {split: one.num_clips for split, one in config.splits.items()} == expected.num_rows
+    assert report.leaks is leaks
+
+
+def test_protocol_of_a_prepared_folder_is_an_error_that_names_the_config(repository, run):
+    with pytest.raises(CorpusError, match="its split protocols are configs; give --config speaker instead"):
+        run(repository, split_protocol="speaker")
 
 
 def test_class_folders_are_audited_as_they_are_split(tmp_path, run, voice):

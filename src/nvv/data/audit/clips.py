@@ -41,12 +41,14 @@ class Columns:
         label: Classes: a ClassLabel, texts or numbers; None: ``label``.
         speaker: Who made the sound; None: ``speaker_id``.
         file: Names of the clips; None: ``file``.
+        split: The part that each clip is in; None: the parts that the dataset itself has.
     """
 
     audio: str = "audio"
     label: str | None = None
     speaker: str | None = None
     file: str | None = None
+    split: str | None = None
 
     def find(self, role: str, split: datasets.Dataset) -> str | None:
         """Return the column of a role; None if it is not there and was not asked for by name.

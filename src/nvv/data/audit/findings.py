@@ -147,6 +147,12 @@ KINDS: dict[str, FindingKind] = {
         "The logarithm of the duration lies more than 3.5 robust standard deviations (1.4826 times the median absolute "
         "deviation) from its median over the dataset (Iglewicz and Hoaglin, 1993).",
     ),
+    "telling_duration": FindingKind(
+        "Classes told by their duration",
+        Severity.NOTE,
+        "A clip of the class is longer (or shorter) than one of another class in at least 95 % of pairs (area under "
+        "the ROC curve; classes of eight clips and more). A model can score by the length instead of the sound.",
+    ),
     "empty_band": FindingKind(
         "Spectrum empty above some frequency",
         Severity.NOTE,

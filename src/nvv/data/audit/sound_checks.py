@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from scipy.stats import rankdata
 
 from .findings import KINDS, ClipReference, Finding
 from .measures import ClipMeasures
@@ -20,6 +21,8 @@ MAX_SILENCE_SHARE = 0.8
 MAX_EDGE_SILENCE_S = 1.0
 MIN_DURATION_S = 0.1
 MAX_DURATION_Z = 3.5
+MIN_TELLING_SHARE = 0.95
+MIN_TELLING_CLIPS = 8
 
 Measured = tuple[ClipReference, ClipMeasures]
 
@@ -59,6 +62,7 @@ def check_sound(clips: Sequence[Measured]) -> list[Finding]:
                     {"duration_s": round(measures.duration_s, 4), "low_s": round(low, 4), "high_s": round(high, 4)},
                 )
             )
+    findings += _telling_durations(good)
     findings += _differing("several_sampling_rates", good, lambda one: one.sampling_rate, "{} Hz")
     findings += _differing("several_channel_counts", good, lambda one: one.num_channels, "{} channels")
     order = list(KINDS)
@@ -89,6 +93,39 @@ def duration_limits(durations_s: Sequence[float]) -> tuple[float, float]:
     # Rounding in the container must not make outliers of clips that are cut to one length.
     reach = MAX_DURATION_Z * deviation + 1e-6
     return float(np.exp(centre - reach)), float(np.exp(centre + reach))
+
+
+def _telling_durations(good: Sequence[Measured]) -> list[Finding]:
+    """Find classes whose clips are longer, or shorter, than nearly all others (area under the ROC curve)."""
+    durations_s = np.array([measures.duration_s for _, measures in good])
+    labels = np.array([clip.label or "" for clip, _ in good])
+    ranks = rankdata(durations_s)
+    findings = []
+    for label in sorted(set(labels) - {""}):
+        inside = labels == label
+        number, others = np.count_nonzero(inside), np.count_nonzero(~inside)
+        if min(number, others) < MIN_TELLING_CLIPS:
+            continue
+        longer = (ranks[inside].sum() - number * (number + 1) / 2) / (number * others)
+        share = max(longer, 1 - longer)
+        if share < MIN_TELLING_SHARE:
+            continue
+        here, there = float(np.median(durations_s[inside])), float(np.median(durations_s[~inside]))
+        findings.append(
+            Finding(
+                kind="telling_duration",
+                severity=KINDS["telling_duration"].severity,
+                message=f"{label}: median {here:.2f} s, {there:.2f} s in the other classes; "
+                f"{'longer' if longer > 0.5 else 'shorter'} in {100 * share:.0f} % of pairs.",
+                details={
+                    "label": label,
+                    "share_of_pairs": round(float(share), 4),
+                    "median_s": round(here, 4),
+                    "median_of_others_s": round(there, 4),
+                },
+            )
+        )
+    return findings
 
 
 def _of_clip(kind: str, clip: ClipReference, message: str, details: Mapping[str, object]) -> Finding:

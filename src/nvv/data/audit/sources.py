@@ -15,6 +15,8 @@ import yaml
 from datasets.exceptions import DatasetGenerationError
 
 from ..loading import list_corpora
+from ..own_data import load_own_data
+from ..own_folders import canonical_split
 from ..own_sources import ColumnNames, RawData, config_names, read_source
 from ..rawfiles import CorpusError
 from .audit import AuditReport, audit_configs
@@ -33,6 +35,7 @@ def audit(
     *,
     configs: Sequence[str] = (),
     columns: Columns | None = None,
+    split_protocol: str | None = None,
     num_workers: int | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     show_progress: bool = False,
@@ -44,6 +47,8 @@ def audit(
             TSV or JSON lines file of paths, a folder of audio files. Their parts are audited as they are.
         configs: Which configs; none: the default one; ``"all"``: each.
         columns: What the columns are called.
+        split_protocol: Audit the split that ``load_own_data`` makes by this protocol, as training would; not for a
+            folder that ``nvv prepare`` wrote, whose protocols are configs.
         num_workers: Threads that decode; None: the number of processors, at most eight.
         cache_dir: Where `datasets` keeps what it builds.
         show_progress: Draw progress bars.
@@ -61,6 +66,11 @@ def audit(
         raise CorpusError(
             f"{source}: no such folder. Give one that nvv prepare wrote, such as nvv/{path.name}, or a Hub id."
         )
+    if split_protocol is not None:
+        return _audit_protocol(
+            source, name, split_protocol, configs, columns, num_workers=num_workers, cache_dir=cache_dir,
+            show_progress=show_progress,
+        )  # fmt: skip
     if _is_prepared(path):
         opened = _prepared_configs(name, _config_names(name, configs), columns=columns, cache_dir=cache_dir)
         return audit_configs(
@@ -76,6 +86,38 @@ def audit(
     return audit_configs(opened, name=str(source), num_workers=num_workers, show_progress=show_progress)
 
 
+def _audit_protocol(
+    source: str | os.PathLike[str],
+    name: str,
+    split_protocol: str,
+    configs: Sequence[str],
+    columns: Columns,
+    *,
+    num_workers: int | None,
+    cache_dir: str | os.PathLike[str] | None,
+    show_progress: bool,
+) -> AuditReport:
+    """Audit data of another origin as training splits it."""
+    if _is_prepared(Path(name)):
+        raise CorpusError(f"{name}: its split protocols are configs; give --config {split_protocol} instead.")
+    if len(configs) > 1 or ALL_CONFIGS in configs:
+        raise CorpusError("--split-protocol goes with one --config at most.")
+    splits = load_own_data(
+        Path(name) if Path(name).exists() else name,
+        config=configs[0] if configs else None,
+        audio_column=columns.audio,
+        label_column=columns.label or "label",
+        speaker_column=columns.speaker,
+        file_column=columns.file,
+        split_column=columns.split,
+        split_protocol=split_protocol,
+        cache_dir=cache_dir,
+    )
+    return audit_configs(
+        [(split_protocol, splits)], name=str(source), num_workers=num_workers, show_progress=show_progress
+    )
+
+
 def _only_config(name: str, wanted: Sequence[str]) -> list[str | None]:
     if set(wanted) - {ALL_CONFIGS, _NO_CONFIG}:
         raise CorpusError(f"{name}: has no configs; leave out --config {' '.join(wanted)}.")
@@ -88,7 +130,9 @@ def _own_data(
     """Read data of another origin as it is split, and give it our column names."""
 
     def read(label: str | None) -> RawData:
-        names = ColumnNames(audio=columns.audio, label=label, speaker=columns.speaker, file=columns.file)
+        names = ColumnNames(
+            audio=columns.audio, label=label, speaker=columns.speaker, file=columns.file, split=columns.split
+        )
         source = Path(name) if Path(name).exists() else name
         return _explained(name, read_source, source, names=names, config=config, cache_dir=cache_dir)
 
@@ -98,9 +142,11 @@ def _own_data(
         raw = read("label")
     label = columns.label or "label"
     paths = None if raw.paths is None else [_located(path, raw.root) for path in raw.paths]
+    found = raw.part_of if columns.split is None else raw.columns[columns.split]
+    part_of = [canonical_split(str(part)) or str(part) for part in found]
     splits = {}
-    for part in dict.fromkeys(raw.part_of):
-        rows = [row for row, found in enumerate(raw.part_of) if found == part]
+    for part in dict.fromkeys(part_of):
+        rows = [row for row, found in enumerate(part_of) if found == part]
         if paths is None:
             split = raw.cells.select(rows)
         else:
