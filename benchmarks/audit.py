@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def at_8khz_and_back(waveform: np.ndarray) -> np.ndarray:
 
 def delayed(waveform: np.ndarray, seconds: float, *, noise: float = 0.0) -> np.ndarray:
     """Put silence, or soft noise, before the sound; not a whole number of frames."""
-    before = np.random.default_rng(0).standard_normal(round(seconds * RATE)) * noise * np.abs(waveform).max()
+    own_noise = np.random.default_rng(zlib.crc32(waveform.tobytes()))  # shared noise would be a copied recording
+    before = own_noise.standard_normal(round(seconds * RATE)) * noise * np.abs(waveform).max()
     return stored(np.concatenate([before, waveform]))
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 import datasets
 
 from nvv.data import Clip, CorpusBuilder, CorpusFacts, Excluded
-from nvv.data.asvp_esd import EMOTIONS, METADATA, list_half
+from nvv.data.asvp_esd import CITATION, EMOTIONS, HOMEPAGE, METADATA, OBTAIN, list_half
 
 
 class AsvpEsd(CorpusBuilder):
@@ -21,23 +21,13 @@ class AsvpEsd(CorpusBuilder):
         name="asvp_esd",
         pretty_name="ASVP-ESD (non-speech)",
         licence="unknown",
-        homepage="https://doi.org/10.5281/zenodo.7132783",
-        citation=(
-            "@misc{asvp_esd,\n"
-            "  author = {Dejoli Tientcheu Touko Landry and Qianhua He and Wei Xie},\n"
-            "  title = {Audio, Speech and Vision Processing Lab Emotional Sound Database ({ASVP-ESD})},\n"
-            "  publisher = {Zenodo},\n"
-            "  doi = {10.5281/zenodo.7132783},\n"
-            "}"
-        ),
+        homepage=HOMEPAGE,
+        citation=CITATION,
         summary=(
             "Emotional non-speech sounds of thirteen kinds, cut from films, television and the web and sorted by "
             "actor; the speech of the same release is left out."
         ),
-        obtain=(
-            "Get ASVP-ESD-Update.zip from https://doi.org/10.5281/zenodo.7132783, or the Kaggle dataset "
-            "dejolilandry/asvpesdspeech-nonspeech-emotional-utterances."
-        ),
+        obtain=OBTAIN,
         terms=(
             "Third parties report CC BY 4.0 or academic use only, neither was seen here, and the recordings come from "
             "films, television and video sites: check that you may use them."

@@ -11,7 +11,7 @@ from typing import ClassVar
 import datasets
 
 from nvv.data import Clip, CorpusBuilder, CorpusFacts, Excluded
-from nvv.data.asvp_esd import METADATA, list_half
+from nvv.data.asvp_esd import CITATION, HOMEPAGE, METADATA, OBTAIN, list_half
 
 
 class AsvpEsdBabies(CorpusBuilder):
@@ -21,20 +21,10 @@ class AsvpEsdBabies(CorpusBuilder):
         name="asvp_esd_babies",
         pretty_name="ASVP-ESD (babies)",
         licence="unknown",
-        homepage="https://doi.org/10.5281/zenodo.7132783",
-        citation=(
-            "@misc{asvp_esd,\n"
-            "  author = {Dejoli Tientcheu Touko Landry and Qianhua He and Wei Xie},\n"
-            "  title = {Audio, Speech and Vision Processing Lab Emotional Sound Database ({ASVP-ESD})},\n"
-            "  publisher = {Zenodo},\n"
-            "  doi = {10.5281/zenodo.7132783},\n"
-            "}"
-        ),
+        homepage=HOMEPAGE,
+        citation=CITATION,
         summary="Sounds of babies of six kinds, cut from the web; 88 % of the clips are cries.",
-        obtain=(
-            "Get ASVP-ESD-Update.zip from https://doi.org/10.5281/zenodo.7132783, or the Kaggle dataset "
-            "dejolilandry/asvpesdspeech-nonspeech-emotional-utterances."
-        ),
+        obtain=OBTAIN,
         terms=(
             "Third parties report CC BY 4.0 or academic use only, neither was seen here, and the recordings of "
             "children come from video sites: check that you may use them."

@@ -116,6 +116,9 @@ def audit(
         list[str] | None,
         typer.Option(help="Config to audit; may be repeated, 'all' for each; by default the default one."),
     ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder that the paths of a table start from; by default the table's.")
+    ] = None,
     output_dir: Annotated[
         Path | None, typer.Option(help="Where to write report.md, report.json and report.png; by default audit/NAME.")
     ] = None,
@@ -145,13 +148,15 @@ def audit(
     columns = Columns(
         audio=audio_column, label=label_column, speaker=speaker_column, file=file_column, split=split_column
     )
-    folder = output_dir or Path("audit") / Path(source).expanduser().resolve().stem
+    path = Path(source).expanduser().resolve()
+    folder = output_dir or Path("audit") / (path.stem if path.is_file() else path.name)
     try:
         report = audit_source(
             source,
             configs=config or (),
             columns=columns,
             split_protocol=split_protocol,
+            data_dir=data_dir,
             num_workers=num_workers,
             show_progress=True,
         )

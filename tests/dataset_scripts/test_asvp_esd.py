@@ -4,7 +4,6 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from nvv.audio import AudioError, encode_wav
 from nvv.data import CorpusError, corpus_builder, corpus_facts, manifest_digest, unmet_wishes
 from nvv.hub.dataset_repository import prepare_corpus
 
+CORPUS = "asvp_esd"
 NUM_EMOTIONS = 13
 IRREGULAR = {  # file: (speaker, label, some of its columns); what the real release has, on other names
     "Audio/actor_/03-02-13-01-01-110-02-02-02-22.wav": ("110", "breath", {"folder": "actor_", "sex": "male"}),
@@ -71,41 +71,7 @@ def release(tmp_path_factory) -> Path:
     return build_release(tmp_path_factory.mktemp("raw") / "ASVP-ESD-Update")
 
 
-@pytest.fixture(scope="module")
-def prepared(release, tmp_path_factory):
-    """What `prepare_corpus` says and wrote."""
-    folder = tmp_path_factory.mktemp("prepared")
-    return prepare_corpus("asvp_esd", data_dir=release, output_dir=folder / "asvp_esd")
-
-
-@pytest.fixture
-def load(prepared, tmp_path):
-    def load(config):
-        loaded = datasets.load_dataset(str(prepared.output_dir), config, cache_dir=str(tmp_path / "cache"))
-        return loaded.cast_column("audio", datasets.Audio(decode=False))
-
-    return load
-
-
-@pytest.fixture
-def build(tmp_path):
-    def build(folder):
-        return corpus_builder("asvp_esd")(cache_dir=str(tmp_path / "cache"), data_dir=str(folder))
-
-    return build
-
-
-@pytest.fixture
-def changed(release, tmp_path) -> Path:
-    """A copy of the release that a test may change."""
-    return Path(shutil.copytree(release, tmp_path / "changed"))
-
-
-def rows_of(dataset) -> dict[str, dict]:
-    return {row["file"]: row for split in dataset.values() for row in split}
-
-
-def test_prepared_clips_are_those_of_the_release_unchanged(load, release, prepared):
+def test_prepared_clips_are_those_of_the_release_unchanged(load, rows_of, release, prepared):
     rows = rows_of(load("speaker"))
     assert len(rows) == prepared.num_clips == 12 * NUM_EMOTIONS * 2 + len(IRREGULAR)
     for file, row in rows.items():
@@ -115,7 +81,7 @@ def test_prepared_clips_are_those_of_the_release_unchanged(load, release, prepar
     assert prepared.excluded == (("speech (channel 01)", 36),)
 
 
-def test_prepared_labels_are_in_the_order_of_the_codes(load):
+def test_prepared_labels_are_in_the_order_of_the_codes(load, rows_of):
     dataset = load("stratified")
     names = dataset["train"].features["label"].names
     numbers = Counter(names[row["label"]] for row in rows_of(dataset).values())
@@ -131,7 +97,7 @@ def test_prepared_labels_are_in_the_order_of_the_codes(load):
     assert names.index("breath") == 12
 
 
-def test_prepared_irregular_names_become_columns(load):
+def test_prepared_irregular_names_become_columns(load, rows_of):
     dataset = load("speaker")
     names = dataset["train"].features["label"].names
     rows = rows_of(dataset)
@@ -258,12 +224,8 @@ def test_facts_forbid_public_copies():
     assert corpus_builder("asvp_esd").DOWNLOADS == ()
 
 
-@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
-def test_script_loads_the_classic_way(release, tmp_path):
-    script = Path(shutil.copytree(Path(__file__).parents[2] / "dataset_scripts" / "asvp_esd", tmp_path / "asvp_esd"))
-    loaded = datasets.load_dataset(
-        str(script), data_dir=str(release), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
-    )
+def test_script_loads_the_classic_way(release, load_classically):
+    loaded = load_classically(CORPUS, release)
     assert sum(loaded.num_rows.values()) == 321
 
 

@@ -4,13 +4,14 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 
 from nvv.audio import AudioError, encode_wav
 from nvv.data import CorpusError, corpus_builder, corpus_facts, manifest_digest
 from nvv.hub.dataset_repository import prepare_corpus
+
+CORPUS = "asvp_esd_babies"
 
 # Clips of each code by each actor number: cries everywhere, the other five where the real release has them.
 NUMBERS = {
@@ -69,41 +70,7 @@ def release(tmp_path_factory) -> Path:
     return build_release(tmp_path_factory.mktemp("raw") / "ASVP-ESD-Update")
 
 
-@pytest.fixture(scope="module")
-def prepared(release, tmp_path_factory):
-    """What `prepare_corpus` says and wrote."""
-    folder = tmp_path_factory.mktemp("prepared")
-    return prepare_corpus("asvp_esd_babies", data_dir=release, output_dir=folder / "asvp_esd_babies")
-
-
-@pytest.fixture
-def load(prepared, tmp_path):
-    def load(config):
-        loaded = datasets.load_dataset(str(prepared.output_dir), config, cache_dir=str(tmp_path / "cache"))
-        return loaded.cast_column("audio", datasets.Audio(decode=False))
-
-    return load
-
-
-@pytest.fixture
-def build(tmp_path):
-    def build(folder):
-        return corpus_builder("asvp_esd_babies")(cache_dir=str(tmp_path / "cache"), data_dir=str(folder))
-
-    return build
-
-
-@pytest.fixture
-def changed(release, tmp_path) -> Path:
-    """A copy of the release that a test may change."""
-    return Path(shutil.copytree(release, tmp_path / "changed"))
-
-
-def rows_of(dataset) -> dict[str, dict]:
-    return {row["file"]: row for split in dataset.values() for row in split}
-
-
-def test_prepared_clips_are_those_of_the_release_unchanged(load, release, prepared):
+def test_prepared_clips_are_those_of_the_release_unchanged(load, rows_of, release, prepared):
     rows = rows_of(load("speaker"))
     assert len(rows) == prepared.num_clips == 302 + len(IRREGULAR)
     for file, row in rows.items():
@@ -112,7 +79,7 @@ def test_prepared_clips_are_those_of_the_release_unchanged(load, release, prepar
     assert prepared.excluded == (("emotion code 17 is none of the corpus's 6", 1),)
 
 
-def test_prepared_labels_and_channels_are_those_of_the_names(load):
+def test_prepared_labels_and_channels_are_those_of_the_names(load, rows_of):
     dataset = load("stratified")
     names = dataset["train"].features["label"].names
     assert names == list(LABELS.values())
@@ -126,7 +93,7 @@ def test_prepared_labels_and_channels_are_those_of_the_names(load):
     assert "sex" not in dataset["train"].column_names
 
 
-def test_prepared_irregular_names_become_columns(load):
+def test_prepared_irregular_names_become_columns(load, rows_of):
     rows = rows_of(load("speaker"))
     for file, columns in IRREGULAR.items():
         assert {column: rows[file][column] for column in columns} == columns, file
@@ -138,7 +105,7 @@ def test_prepared_speaker_splits_hold_one_number_each(load):
     assert set(dataset["train"]["speaker_id"]) == {"150"}
 
 
-def test_prepared_folds_are_random_tenths_across_numbers(load):
+def test_prepared_folds_are_random_tenths_across_numbers(load, rows_of):
     """voc2vec: n // 10 clips a part, the last takes the rest; 307 // 10 = 30."""
     sizes = {config: load(config).num_rows for config in ("fold_0", "fold_8", "fold_9")}
     assert sizes["fold_0"] == {"train": 247, "validation": 30, "test": 30}
@@ -237,13 +204,8 @@ def test_facts_forbid_public_copies():
     assert corpus_builder("asvp_esd_babies").DOWNLOADS == ()
 
 
-@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
-def test_script_loads_the_classic_way(release, tmp_path):
-    scripts = Path(__file__).parents[2] / "dataset_scripts"
-    script = shutil.copytree(scripts / "asvp_esd_babies", tmp_path / "asvp_esd_babies")
-    loaded = datasets.load_dataset(
-        str(script), data_dir=str(release), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
-    )
+def test_script_loads_the_classic_way(release, load_classically):
+    loaded = load_classically(CORPUS, release)
     assert sum(loaded.num_rows.values()) == 307
 
 

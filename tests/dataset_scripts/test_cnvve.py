@@ -1,17 +1,15 @@
-import importlib.resources
 import itertools
 import random
 import shutil
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 
 from nvv.audio import AudioError, encode_wav
-from nvv.data import SPLITS, CorpusError, corpus_builder, corpus_facts, load_corpus
-from nvv.hub.dataset_repository import prepare_corpus
+from nvv.data import SPLITS, CorpusError, corpus_facts, load_corpus
 
+CORPUS = "cnvve"
 LABELS = ("ahem", "confirm", "continuous", "decline", "hush", "psst")
 SPEAKERS = [str(number) for number in range(1, 43)]
 # 42 speakers x 6 classes, and a second take by every third speaker: 252 + 84 = 336 raw clips.
@@ -36,12 +34,8 @@ def write(root: Path, names: list[str]) -> Path:
     return root
 
 
-def build(data_dir: Path, tmp_path: Path):
-    return corpus_builder("cnvve")(cache_dir=str(tmp_path / "cache"), data_dir=str(data_dir))
-
-
 @pytest.fixture(scope="module")
-def raw_cnvve(tmp_path_factory) -> Path:
+def release(tmp_path_factory) -> Path:
     """Both variants, as the authors' scripts lay them out, and what these and a Mac leave beside them."""
     root = write(
         tmp_path_factory.mktemp("release") / "data", RAW + CLEANED + ["padded_augmented/psst/psst_1_1_0_rir.wav"]
@@ -53,30 +47,14 @@ def raw_cnvve(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def prepared(raw_cnvve, tmp_path_factory) -> Path:
-    output_dir = tmp_path_factory.mktemp("prepared") / "cnvve"
-    prepare_corpus("cnvve", data_dir=raw_cnvve, output_dir=output_dir)
-    return output_dir
-
-
-@pytest.fixture
-def load_prepared(prepared, tmp_path):
-    def load(config: str) -> datasets.DatasetDict:
-        loaded = datasets.load_dataset(str(prepared), config, cache_dir=str(tmp_path / "cache"))
-        return loaded.cast_column("audio", datasets.Audio(decode=False))
-
-    return load
-
-
-def test_prepared_corpus_holds_every_cleaned_clip_unchanged(load_prepared, raw_cnvve):
-    loaded = load_prepared("speaker")
-    rows = {row["file"]: row for split in loaded.values() for row in split}
+def test_prepared_corpus_holds_every_cleaned_clip_unchanged(load, rows_of, release):
+    loaded = load("speaker")
+    rows = rows_of(loaded)
     assert sorted(rows) == sorted(CLEANED)
     for file, row in rows.items():
         label, speaker = Path(file).stem.split("_")[:2]
         assert row == {
-            "audio": {"bytes": (raw_cnvve / file).read_bytes(), "path": row["audio"]["path"]},
+            "audio": {"bytes": (release / file).read_bytes(), "path": row["audio"]["path"]},
             "label": LABELS.index(label),
             "file": file,
             "speaker_id": speaker,
@@ -86,15 +64,15 @@ def test_prepared_corpus_holds_every_cleaned_clip_unchanged(load_prepared, raw_c
 
 
 @pytest.mark.parametrize("config", ["speaker", "fold_0", "fold_9"])
-def test_prepared_speakers_are_in_one_split_each(load_prepared, config):
-    loaded = load_prepared(config)
+def test_prepared_speakers_are_in_one_split_each(load, config):
+    loaded = load(config)
     speakers = [set(loaded[split]["speaker_id"]) for split in SPLITS]
     assert sum(map(len, speakers)) == len(set.union(*speakers)) == 42
     assert all(set(loaded[split]["label"]) == set(range(6)) for split in SPLITS)
 
 
-def test_raw_and_computed_clips_are_left_out_with_a_reason_when_cleaned_ones_are_there(raw_cnvve, tmp_path):
-    builder = build(raw_cnvve, tmp_path)
+def test_raw_and_computed_clips_are_left_out_with_a_reason_when_cleaned_ones_are_there(build, release):
+    builder = build(release)
     builder.collect_clips()
     reasons = {entry.file: entry.reason for entry in builder.excluded}
     assert reasons == {
@@ -103,8 +81,8 @@ def test_raw_and_computed_clips_are_left_out_with_a_reason_when_cleaned_ones_are
     }
 
 
-def test_raw_clips_are_read_when_they_are_all_there_is(tmp_path):
-    builder = build(write(tmp_path / "release", RAW), tmp_path)
+def test_raw_clips_are_read_when_they_are_all_there_is(build, tmp_path):
+    builder = build(write(tmp_path / "release", RAW))
     clips = builder.collect_clips()
     assert [clip.file for clip in clips] == sorted(RAW)
     assert {clip.metadata["variant"] for clip in clips} == {"raw"}
@@ -114,36 +92,36 @@ def test_raw_clips_are_read_when_they_are_all_there_is(tmp_path):
 
 
 @pytest.mark.parametrize(("variant", "names"), [("raw", RAW), ("cleaned", CLEANED)])
-def test_corpus_is_the_same_when_the_folder_of_a_variant_is_named_or_renamed(tmp_path, variant, names):
+def test_corpus_is_the_same_when_the_folder_of_a_variant_is_named_or_renamed(build, tmp_path, variant, names):
     root = write(tmp_path / "release", names)
-    expected = build(root, tmp_path).collect_clips()
+    expected = build(root).collect_clips()
     (root / variant).rename(root / "CNVVE")
     for folder in (root, root / "CNVVE"):
-        builder = build(folder, tmp_path)
+        builder = build(folder)
         clips = builder.collect_clips()
         assert clips == expected
         assert builder.read_clip(clips[0]) == wav(clips[0].file)
 
 
-def test_corpus_is_the_same_one_level_higher_and_from_the_archive(raw_cnvve, tmp_path):
-    expected = build(raw_cnvve, tmp_path).collect_clips()
-    assert build(raw_cnvve.parent, tmp_path).collect_clips() == expected
-    archive = shutil.make_archive(str(tmp_path / "CNVVE"), "zip", raw_cnvve.parent)
-    assert build(Path(archive), tmp_path).collect_clips() == expected
+def test_corpus_is_the_same_one_level_higher_and_from_the_archive(build, release, tmp_path):
+    expected = build(release).collect_clips()
+    assert build(release.parent).collect_clips() == expected
+    archive = shutil.make_archive(str(tmp_path / "CNVVE"), "zip", release.parent)
+    assert build(Path(archive)).collect_clips() == expected
 
 
-def test_folders_and_suffixes_may_be_in_capitals(tmp_path):
+def test_folders_and_suffixes_may_be_in_capitals(build, tmp_path):
     names = [f"Cleaned/{label.title()}/{stem}.WAV" for label, stem in STEMS]
-    builder = build(write(tmp_path / "release", names), tmp_path)
+    builder = build(write(tmp_path / "release", names))
     clips = builder.collect_clips()
     assert [clip.label for clip in clips] == sorted(label for label, _ in STEMS)
     assert builder.read_clip(clips[0]) == wav(sorted(names)[0])
 
 
-def test_splits_are_the_same_when_files_were_created_in_another_order(raw_cnvve, tmp_path):
+def test_splits_are_the_same_when_files_were_created_in_another_order(build, release, tmp_path):
     shuffled = RAW + CLEANED
     random.Random(0).shuffle(shuffled)
-    first, second = build(raw_cnvve, tmp_path), build(write(tmp_path / "other", shuffled), tmp_path)
+    first, second = build(release), build(write(tmp_path / "other", shuffled))
     clips = first.collect_clips()
     assert second.collect_clips() == clips
     for protocol in ("speaker", "stratified", "fold_4"):
@@ -164,18 +142,18 @@ def test_splits_are_the_same_when_files_were_created_in_another_order(raw_cnvve,
         ("raw/ahem/session1/more/ahem_3_1_0.wav", "expected in raw/<class>/<sub-folder>"),
     ],
 )
-def test_name_is_refused_and_named_when(tmp_path, name, message):
+def test_name_is_refused_and_named_when(build, tmp_path, name, message):
     names = RAW if name.startswith("raw/") else CLEANED
     root = write(tmp_path / "release", [*names, name])
     with pytest.raises(CorpusError) as caught:
-        build(root, tmp_path).collect_clips()
+        build(root).collect_clips()
     assert str(caught.value).startswith(f"{name}: {message}")
 
 
-def test_depths_are_refused_when_mixed(tmp_path):
+def test_depths_are_refused_when_mixed(build, tmp_path):
     root = write(tmp_path / "release", ["ahem/ahem_1_1_0.wav", "hush/hush_1_1_0.wav", "hush/deeper/hush_2_1_0.wav"])
     with pytest.raises(CorpusError, match=r"^hush/deeper/hush_2_1_0\.wav: expected all files in <class>/<file>"):
-        build(root, tmp_path).collect_clips()
+        build(root).collect_clips()
 
 
 def test_clip_is_refused_and_named_when_cut_off(tmp_path):
@@ -198,11 +176,6 @@ def test_facts_forbid_public_copies_since_the_licence_was_not_seen():
     assert "not seen" in facts.no_public_copies
 
 
-@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
-def test_script_loads_the_classic_way(raw_cnvve, tmp_path):
-    script = importlib.resources.files("nvv.dataset_scripts") / "cnvve"
-    folder = shutil.copytree(script, tmp_path / "scripts" / "cnvve")
-    loaded = datasets.load_dataset(
-        str(folder), data_dir=str(raw_cnvve), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
-    )
+def test_script_loads_the_classic_way(release, load_classically):
+    loaded = load_classically(CORPUS, release)
     assert sum(loaded.num_rows.values()) == len(CLEANED)

@@ -3,7 +3,6 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from nvv.audio import AudioError, encode_wav
 from nvv.data import CorpusError, corpus_builder, corpus_facts
 from nvv.hub.dataset_repository import prepare_corpus
 
+CORPUS = "donateacry"
 FOLDER = "donateacry_corpus_cleaned_and_updated_data"
 CODES = {"belly_pain": "bp", "burping": "bu", "discomfort": "dc", "hungry": "hu", "tired": "ti"}
 NUM_IDS = {"belly_pain": 7, "burping": 7, "discomfort": 16, "tired": 16}  # as in the release
@@ -73,41 +73,7 @@ def release(tmp_path_factory) -> Path:
     return build_release(tmp_path_factory.mktemp("raw") / "donateacry-corpus-master")
 
 
-@pytest.fixture(scope="module")
-def prepared(release, tmp_path_factory):
-    """What `prepare_corpus` says and wrote."""
-    folder = tmp_path_factory.mktemp("prepared")
-    return prepare_corpus("donateacry", data_dir=release, output_dir=folder / "donateacry")
-
-
-@pytest.fixture
-def load(prepared, tmp_path):
-    def load(config):
-        loaded = datasets.load_dataset(str(prepared.output_dir), config, cache_dir=str(tmp_path / "cache"))
-        return loaded.cast_column("audio", datasets.Audio(decode=False))
-
-    return load
-
-
-@pytest.fixture
-def build(tmp_path):
-    def build(folder):
-        return corpus_builder("donateacry")(cache_dir=str(tmp_path / "cache"), data_dir=str(folder))
-
-    return build
-
-
-@pytest.fixture
-def changed(release, tmp_path) -> Path:
-    """A copy of the release that a test may change."""
-    return Path(shutil.copytree(release, tmp_path / "changed"))
-
-
-def rows_of(dataset) -> dict[str, dict]:
-    return {row["file"]: row for split in dataset.values() for row in split}
-
-
-def test_prepared_clips_are_those_of_the_release_unchanged(load, release, prepared):
+def test_prepared_clips_are_those_of_the_release_unchanged(load, rows_of, release, prepared):
     rows = rows_of(load("speaker"))
     assert len(rows) == prepared.num_clips == 160 + 7 + 7 + 16 + 16 + len(IRREGULAR)
     for file, row in rows.items():
@@ -116,7 +82,7 @@ def test_prepared_clips_are_those_of_the_release_unchanged(load, release, prepar
     assert prepared.excluded == ()
 
 
-def test_prepared_labels_are_the_folders(load):
+def test_prepared_labels_are_the_folders(load, rows_of):
     dataset = load("stratified")
     names = dataset["train"].features["label"].names
     assert names == ["belly_pain", "burping", "discomfort", "hungry", "tired"]
@@ -126,7 +92,7 @@ def test_prepared_labels_are_the_folders(load):
     assert numbers == {"hungry": 162, "belly_pain": 7, "burping": 7, "discomfort": 17, "tired": 17}
 
 
-def test_prepared_names_become_columns(load):
+def test_prepared_names_become_columns(load, rows_of):
     rows = rows_of(load("speaker"))
     for file, (speaker, columns) in IRREGULAR.items():
         assert rows[file]["speaker_id"] == speaker, file
@@ -260,10 +226,6 @@ def test_facts_state_the_licence():
     assert facts.no_public_copies == ""
 
 
-@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
-def test_script_loads_the_classic_way(release, tmp_path):
-    script = shutil.copytree(Path(__file__).parents[2] / "dataset_scripts" / "donateacry", tmp_path / "donateacry")
-    loaded = datasets.load_dataset(
-        str(script), data_dir=str(release), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
-    )
+def test_script_loads_the_classic_way(release, load_classically):
+    loaded = load_classically(CORPUS, release)
     assert sum(loaded.num_rows.values()) == 210

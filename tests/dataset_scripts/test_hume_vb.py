@@ -1,16 +1,16 @@
 import csv
 import hashlib
-import importlib.resources
 import shutil
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 
 from nvv.audio import AudioError, encode_wav
 from nvv.data import CorpusError, Excluded, SplitError, corpus_builder, corpus_facts, load_corpus, manifest_digest
 from nvv.hub.dataset_repository import prepare_corpus
+
+CORPUS = "hume_vb"
 
 # As printed in the competition's README, up to the one misspelt name; the order of the culture task is the code's.
 HIGH = ["Awe", "Excitement", "Amusement", "Awkwardness", "Fear", "Horror", "Distress", "Triumph", "Sadness", "Surprise"]
@@ -78,34 +78,12 @@ def release(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def changed(release, tmp_path) -> Path:
-    """A copy of the release that a test may change."""
-    return Path(shutil.copytree(release, tmp_path / "changed"))
-
-
-@pytest.fixture
-def collect(tmp_path):
+def collect(build):
     def collect(folder):
-        builder = corpus_builder("hume_vb")(cache_dir=str(tmp_path / "cache"), data_dir=str(folder))
+        builder = build(folder)
         return builder, {Path(clip.file).stem: clip for clip in builder.collect_clips()}
 
     return collect
-
-
-@pytest.fixture(scope="module")
-def prepared(release, tmp_path_factory) -> Path:
-    output_dir = tmp_path_factory.mktemp("prepared") / "hume_vb"
-    prepare_corpus("hume_vb", data_dir=release, output_dir=output_dir)
-    return output_dir
-
-
-@pytest.fixture
-def load(prepared, tmp_path):
-    def load(config=None):
-        loaded = datasets.load_dataset(str(prepared), config, cache_dir=str(tmp_path / "cache"))
-        return loaded.cast_column("audio", datasets.Audio(decode=False))
-
-    return load
 
 
 def row_of(dataset, file_id: str) -> dict:
@@ -350,12 +328,7 @@ def test_facts_forbid_public_copies_and_state_the_agreement():
     assert corpus_builder("hume_vb").DOWNLOADS == ()
 
 
-@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
-def test_script_loads_the_classic_way(release, load, tmp_path):
-    script = importlib.resources.files("nvv.dataset_scripts") / "hume_vb"
-    folder = shutil.copytree(script, tmp_path / "scripts" / "hume_vb")
-    loaded = datasets.load_dataset(
-        str(folder), data_dir=str(release), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
-    )
+def test_script_loads_the_classic_way(release, load, load_classically):
+    loaded = load_classically(CORPUS, release)
     assert loaded.num_rows == load().num_rows
     assert list(loaded["train"].features)[1:11] == COLUMNS["high"]

@@ -18,11 +18,7 @@ def load(tmp_path):
     return load
 
 
-def rows_of(dataset) -> dict[str, dict]:
-    return {row["file"]: row for split in dataset.values() for row in split}
-
-
-def test_file_name_becomes_columns(load, raw_folder):
+def test_file_name_becomes_columns(load, rows_of, raw_folder):
     rows = rows_of(load(raw_folder))
     assert len(rows) == 36
     file = "crying/AB03_11_4_1_23_1_0_1.wav"
@@ -43,7 +39,7 @@ def test_file_name_becomes_columns(load, raw_folder):
     }
 
 
-def test_disagreement_with_the_metadata_file_is_kept(load, raw_folder):
+def test_disagreement_with_the_metadata_file_is_kept(load, rows_of, raw_folder):
     rows = rows_of(load(raw_folder))
     row = rows["crying/AB01_11_2_1_21_1_0_1.wav"]
     assert (row["sex"], row["json_sex"], row["age"], row["json_age"]) == ("male", "female", 21, 41)
@@ -58,7 +54,7 @@ def test_labels_are_in_the_order_of_the_codes():
     assert len(set(labels)) == 16
 
 
-def test_corpus_is_the_same_from_each_folder(load, raw_folder, tmp_path):
+def test_corpus_is_the_same_from_each_folder(load, rows_of, raw_folder, tmp_path):
     expected = rows_of(load(raw_folder))
     above = tmp_path / "above"
     above.mkdir()
@@ -67,7 +63,7 @@ def test_corpus_is_the_same_from_each_folder(load, raw_folder, tmp_path):
         assert rows_of(load(folder)) == expected
 
 
-def test_macos_and_hidden_files_are_ignored(load, raw_folder):
+def test_macos_and_hidden_files_are_ignored(load, rows_of, raw_folder):
     before = rows_of(load(raw_folder))
     (raw_folder / "__MACOSX" / "dataset" / "coughing").mkdir(parents=True)
     for path in (
@@ -79,7 +75,7 @@ def test_macos_and_hidden_files_are_ignored(load, raw_folder):
     assert rows_of(load(raw_folder)) == before
 
 
-def test_metadata_file_may_be_missing_but_not_broken(load, raw_folder):
+def test_metadata_file_may_be_missing_but_not_broken(load, rows_of, raw_folder):
     path = raw_folder / "dataset" / "Nonverbal_Vocalization_metadata.json"
     path.write_text("{", encoding="utf-8")
     with pytest.raises(CorpusError, match=r"Nonverbal_Vocalization_metadata\.json: not valid JSON"):
@@ -177,7 +173,7 @@ def test_real_folds_are_even_and_lack_one_class_once(real_folder, tmp_path):
 
 
 @pytest.mark.realdata
-def test_real_facts_are_as_the_card_says(load, real_folder):
+def test_real_facts_are_as_the_card_says(load, rows_of, real_folder):
     rows = rows_of(load(real_folder))
     labels = corpus_builder("nonverbal_vocalization").LABELS
     numbers = Counter(labels[row["label"]] for row in rows.values())

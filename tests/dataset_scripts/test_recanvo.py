@@ -12,8 +12,8 @@ import pytest
 
 from nvv.audio import AudioError, encode_wav
 from nvv.data import SPLITS, CorpusError, corpus_builder, corpus_facts, load_corpus, manifest_digest
-from nvv.hub.dataset_repository import prepare_corpus
 
+CORPUS = "recanvo"
 LABELS = ("selftalk", "frustrated", "delighted", "dysregulated", "social", "request")
 PARTICIPANTS = ("P01", "P02", "P03", "P05", "P06", "P08", "P11", "P16")
 HEADER = "Filename,Participant,Label"
@@ -72,12 +72,8 @@ def write(root: Path, rows: list[tuple[str, str, str]], *, table: str | None = N
     return root
 
 
-def build(data_dir: Path, tmp_path: Path):
-    return corpus_builder("recanvo")(cache_dir=str(tmp_path / "cache"), data_dir=str(data_dir))
-
-
 @pytest.fixture(scope="module")
-def raw_recanvo(tmp_path_factory) -> Path:
+def release(tmp_path_factory) -> Path:
     """A flat folder, with what the release and a Mac leave beside the audio."""
     root = write(tmp_path_factory.mktemp("raw") / "ReCANVo", ROWS + OTHER_LABELS)
     (root / "Communication_Profiles.xlsx").write_bytes(b"PK")
@@ -89,30 +85,14 @@ def raw_recanvo(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def prepared(raw_recanvo, tmp_path_factory) -> Path:
-    output_dir = tmp_path_factory.mktemp("prepared") / "recanvo"
-    prepare_corpus("recanvo", data_dir=raw_recanvo, output_dir=output_dir)
-    return output_dir
-
-
-@pytest.fixture
-def load_prepared(prepared, tmp_path):
-    def load(config: str) -> datasets.DatasetDict:
-        loaded = datasets.load_dataset(str(prepared), config, cache_dir=str(tmp_path / "cache"))
-        return loaded.cast_column("audio", datasets.Audio(decode=False))
-
-    return load
-
-
-def test_prepared_corpus_holds_every_clip_of_the_six_labels_unchanged(load_prepared, raw_recanvo):
-    loaded = load_prepared("speaker")
-    rows = {row["file"]: row for split in loaded.values() for row in split}
+def test_prepared_corpus_holds_every_clip_of_the_six_labels_unchanged(load, rows_of, release):
+    loaded = load("speaker")
+    rows = rows_of(loaded)
     assert sorted(rows) == sorted(name for name, _, _ in ROWS)
     for name, participant, label in ROWS:
         row = rows[name]
         assert row == {
-            "audio": {"bytes": (raw_recanvo / name).read_bytes(), "path": row["audio"]["path"]},
+            "audio": {"bytes": (release / name).read_bytes(), "path": row["audio"]["path"]},
             "label": LABELS.index(label),
             "file": name,
             "speaker_id": participant,
@@ -122,24 +102,24 @@ def test_prepared_corpus_holds_every_clip_of_the_six_labels_unchanged(load_prepa
     assert loaded["train"].features["label"].names == list(LABELS)
 
 
-def test_irregular_names_keep_their_note_in_the_session_and_take_the_label_of_the_table(load_prepared):
-    rows = {row["file"]: row for split in load_prepared("speaker").values() for row in split}
+def test_irregular_names_keep_their_note_in_the_session_and_take_the_label_of_the_table(load, rows_of):
+    rows = rows_of(load("speaker"))
     row = rows["200306_2047SelfTalk-Frustrated_00-05-46.88--00-05-58.06.wav"]
     assert (row["session"], LABELS[row["label"]]) == ("P01_200306_2047SelfTalk-Frustrated", "dysregulated")
     assert rows["210112_1709n1_00-00-36.57--00-00-36.97c.wav"]["session"] == "P16_210112_1709n1"
 
 
-def test_prepared_speakers_and_sessions_are_in_one_split_each(load_prepared):
-    loaded = load_prepared("speaker")
+def test_prepared_speakers_and_sessions_are_in_one_split_each(load):
+    loaded = load("speaker")
     for column in ("speaker_id", "session"):
         values = [set(loaded[split][column]) for split in SPLITS]
         assert sum(map(len, values)) == len(set.union(*values))
 
 
-def test_prepared_folds_leave_one_participant_out_each(load_prepared, prepared):
-    names = [name for name in datasets.get_dataset_config_names(str(prepared)) if name.startswith("fold_")]
+def test_prepared_folds_leave_one_participant_out_each(load, prepared):
+    names = [name for name in datasets.get_dataset_config_names(str(prepared.output_dir)) if name.startswith("fold_")]
     assert names == [f"fold_{fold}" for fold in range(8)]
-    loaded = [load_prepared(name) for name in names]
+    loaded = [load(name) for name in names]
     assert sorted(set(fold["test"]["speaker_id"]).pop() for fold in loaded) == list(PARTICIPANTS)
     for fold in loaded:
         parts = [set(fold[split]["speaker_id"]) for split in SPLITS]
@@ -147,8 +127,8 @@ def test_prepared_folds_leave_one_participant_out_each(load_prepared, prepared):
         assert len(set.union(*parts)) == 8
 
 
-def test_other_labels_are_left_out_with_the_label_as_the_reason(raw_recanvo, tmp_path):
-    builder = build(raw_recanvo, tmp_path)
+def test_other_labels_are_left_out_with_the_label_as_the_reason(build, release):
+    builder = build(release)
     builder.collect_clips()
     assert [(entry.file, entry.reason) for entry in builder.excluded] == [
         (OTHER_LABELS[0][0], "label 'dysregulation-sick' is not one of the six used"),
@@ -157,10 +137,10 @@ def test_other_labels_are_left_out_with_the_label_as_the_reason(raw_recanvo, tmp
     ]
 
 
-def test_corpus_is_the_same_whatever_the_order_of_files_and_rows(raw_recanvo, tmp_path):
+def test_corpus_is_the_same_whatever_the_order_of_files_and_rows(build, release, tmp_path):
     shuffled = ROWS + OTHER_LABELS
     random.Random(0).shuffle(shuffled)
-    first, second = build(raw_recanvo, tmp_path), build(write(tmp_path / "other", shuffled), tmp_path)
+    first, second = build(release), build(write(tmp_path / "other", shuffled))
     clips = first.collect_clips()
     assert second.collect_clips() == clips
     assert second.excluded == first.excluded
@@ -168,30 +148,30 @@ def test_corpus_is_the_same_whatever_the_order_of_files_and_rows(raw_recanvo, tm
         assert first.split_clips(clips, protocol) == second.split_clips(clips[::-1], protocol)
 
 
-def test_corpus_is_the_same_one_level_higher_and_from_the_archive(raw_recanvo, tmp_path):
-    expected = build(raw_recanvo, tmp_path).collect_clips()
-    assert build(raw_recanvo.parent, tmp_path).collect_clips() == expected
-    archive = shutil.make_archive(str(tmp_path / "ReCANVo"), "gztar", raw_recanvo.parent)
-    assert build(Path(archive), tmp_path).collect_clips() == expected
+def test_corpus_is_the_same_one_level_higher_and_from_the_archive(build, release, tmp_path):
+    expected = build(release).collect_clips()
+    assert build(release.parent).collect_clips() == expected
+    archive = shutil.make_archive(str(tmp_path / "ReCANVo"), "gztar", release.parent)
+    assert build(Path(archive)).collect_clips() == expected
 
 
-def test_corpus_is_the_same_when_the_audio_lies_deeper_than_the_label_file(raw_recanvo, tmp_path):
-    expected = build(raw_recanvo, tmp_path).collect_clips()
+def test_corpus_is_the_same_when_the_audio_lies_deeper_than_the_label_file(build, release, tmp_path):
+    expected = build(release).collect_clips()
     root = write(tmp_path / "release", ROWS + OTHER_LABELS)
     for path in root.glob("*.wav"):
         folder = root / "audio" / path.name[:6]
         folder.mkdir(parents=True, exist_ok=True)
         path.rename(folder / path.with_suffix(".WAV").name)
-    builder = build(root, tmp_path)
+    builder = build(root)
     assert builder.collect_clips() == expected
     assert builder.read_clip(expected[0]) == wav(expected[0].file)
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "DATASET_FILE_DIRECTORY.CSV"])
-def test_label_file_is_known_by_its_header(tmp_path, name):
+def test_label_file_is_known_by_its_header(build, tmp_path, name):
     root = write(tmp_path / "release", ROWS)
     (root / "dataset_file_directory.csv").rename(root / name)
-    assert len(build(root, tmp_path).collect_clips()) == len(ROWS)
+    assert len(build(root).collect_clips()) == len(ROWS)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +186,9 @@ def test_label_file_is_known_by_its_header(tmp_path, name):
     ],
     ids=["byte order mark", "Unix line ends", "blank rows", "repeated row", "blanks", "quotes"],
 )
-def test_label_file_may_differ_in_form(tmp_path, change):
+def test_label_file_may_differ_in_form(build, tmp_path, change):
     root = write(tmp_path / "release", ROWS, table=change(label_file(ROWS)))
-    assert [clip.file for clip in build(root, tmp_path).collect_clips()] == sorted(name for name, _, _ in ROWS)
+    assert [clip.file for clip in build(root).collect_clips()] == sorted(name for name, _, _ in ROWS)
 
 
 FIRST = ROWS[0][0]
@@ -239,10 +219,10 @@ FIRST = ROWS[0][0]
         ),
     ],
 )
-def test_label_file_is_refused_when(tmp_path, rows, start):
+def test_label_file_is_refused_when(build, tmp_path, rows, start):
     root = write(tmp_path / "release", ROWS, table=label_file(rows))
     with pytest.raises(CorpusError) as caught:
-        build(root, tmp_path).collect_clips()
+        build(root).collect_clips()
     assert str(caught.value).startswith(start)
 
 
@@ -257,26 +237,26 @@ def test_label_file_is_refused_when(tmp_path, rows, start):
     ],
 )
 @pytest.mark.parametrize("label", ["social", "yes"])
-def test_name_is_refused_and_named_when(tmp_path, name, label):
+def test_name_is_refused_and_named_when(build, tmp_path, name, label):
     root = write(tmp_path / "release", [*ROWS, (name, "P01", label)])
     with pytest.raises(CorpusError) as caught:
-        build(root, tmp_path).collect_clips()
+        build(root).collect_clips()
     assert str(caught.value).startswith(f"{name}: the name is not <date>_<time>_<start>--<end>.wav")
 
 
-def test_folder_is_refused_when_it_has_no_label_file(tmp_path):
+def test_folder_is_refused_when_it_has_no_label_file(build, tmp_path):
     root = write(tmp_path / "release", ROWS[:3])
     (root / "dataset_file_directory.csv").write_text("Filename,Label\n")
     with pytest.raises(CorpusError, match="no label file; expected dataset_file_directory"):
-        build(root, tmp_path).collect_clips()
+        build(root).collect_clips()
 
 
-def test_audio_is_refused_when_two_files_have_one_name(tmp_path):
+def test_audio_is_refused_when_two_files_have_one_name(build, tmp_path):
     root = write(tmp_path / "release", ROWS)
     (root / "copy").mkdir()
     shutil.copy(root / FIRST, root / "copy" / FIRST)
     with pytest.raises(CorpusError, match=rf"^copy/{FIRST}: has the same name as {FIRST}"):
-        build(root, tmp_path).collect_clips()
+        build(root).collect_clips()
 
 
 def test_clip_is_refused_and_named_when_cut_off(tmp_path):
@@ -296,13 +276,8 @@ def test_facts_name_the_people_recorded_and_forbid_public_copies():
     assert [record.record_id for record in corpus_builder("recanvo").DOWNLOADS] == [5786860]
 
 
-@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
-def test_script_loads_the_classic_way(raw_recanvo, tmp_path):
-    script = importlib.resources.files("nvv.dataset_scripts") / "recanvo"
-    folder = shutil.copytree(script, tmp_path / "scripts" / "recanvo")
-    loaded = datasets.load_dataset(
-        str(folder), data_dir=str(raw_recanvo), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
-    )
+def test_script_loads_the_classic_way(release, load_classically):
+    loaded = load_classically(CORPUS, release)
     assert sum(loaded.num_rows.values()) == len(ROWS)
 
 
@@ -331,8 +306,8 @@ def real_folder(real_data, tmp_path_factory) -> Path:
 
 
 @pytest.mark.realdata
-def test_real_rows_are_clips_or_left_out_for_their_label(real_folder, tmp_path):
-    builder = build(real_folder, tmp_path)
+def test_real_rows_are_clips_or_left_out_for_their_label(build, real_folder):
+    builder = build(real_folder)
     clips = builder.collect_clips()
     assert len(clips) == 6450
     assert Counter(clip.label for clip in clips) == dict(
@@ -360,8 +335,8 @@ def test_real_rows_are_clips_or_left_out_for_their_label(real_folder, tmp_path):
 
 
 @pytest.mark.realdata
-def test_real_speakers_and_sessions_are_as_counted(real_folder, tmp_path, monkeypatch):
-    builder = build(real_folder, tmp_path)
+def test_real_speakers_and_sessions_are_as_counted(build, real_folder, monkeypatch):
+    builder = build(real_folder)
     # With every label let in, the counts are those of the whole release.
     monkeypatch.setattr(type(builder), "LABELS", _AnyLabel())
     clips = list(builder.list_clips(real_folder))
@@ -383,8 +358,8 @@ class _AnyLabel:
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("protocol", ["speaker", "stratified", "fold_0", "all folds"])
-def test_real_splits_stay_as_pinned(real_folder, tmp_path, protocol):
-    builder = build(real_folder, tmp_path)
+def test_real_splits_stay_as_pinned(build, real_folder, protocol):
+    builder = build(real_folder)
     clips = builder.collect_clips()
     split_of = builder.fold_parts(clips) if protocol == "all folds" else builder.split_clips(clips, protocol)
     assert len(split_of) == 6450
@@ -392,8 +367,8 @@ def test_real_splits_stay_as_pinned(real_folder, tmp_path, protocol):
 
 
 @pytest.mark.realdata
-def test_real_speaker_split_has_every_label_in_every_split(real_folder, tmp_path):
-    builder = build(real_folder, tmp_path)
+def test_real_speaker_split_has_every_label_in_every_split(build, real_folder):
+    builder = build(real_folder)
     clips = builder.collect_clips()
     split_of = builder.split_clips(clips, "speaker")
     assert len({(split_of[clip.file], clip.label) for clip in clips}) == 3 * 6
@@ -401,8 +376,8 @@ def test_real_speaker_split_has_every_label_in_every_split(real_folder, tmp_path
 
 
 @pytest.mark.realdata
-def test_real_stratified_split_leaks_every_session_as_the_card_says(real_folder, tmp_path):
-    builder = build(real_folder, tmp_path)
+def test_real_stratified_split_leaks_every_session_as_the_card_says(build, real_folder):
+    builder = build(real_folder)
     clips = builder.collect_clips()
     assert len({clip.metadata["session"] for clip in clips}) == 199
     split_of = builder.split_clips(clips, "stratified")
@@ -411,9 +386,9 @@ def test_real_stratified_split_leaks_every_session_as_the_card_says(real_folder,
 
 
 @pytest.mark.realdata
-def test_real_counts_are_those_of_the_card(real_folder, tmp_path):
+def test_real_counts_are_those_of_the_card(build, real_folder):
     card = (importlib.resources.files("nvv.dataset_scripts") / "recanvo" / "README.md").read_text(encoding="utf-8")
-    builder = build(real_folder, tmp_path)
+    builder = build(real_folder)
     clips = builder.collect_clips()
     for protocol in ("speaker", "stratified"):
         sizes = Counter(builder.split_clips(clips, protocol).values())

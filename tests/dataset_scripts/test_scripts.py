@@ -2,10 +2,8 @@
 
 import ast
 import importlib.resources
-import shutil
 import sys
 
-import datasets
 import pytest
 from huggingface_hub import DatasetCard
 
@@ -72,11 +70,6 @@ def test_list_of_corpora_is_complete():
     ]
 
 
-@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
-def test_script_loads_the_classic_way(tmp_path, raw_folder):
-    # A copy, because datasets 3 leaves a lock file beside the folder.
-    path = shutil.copytree(SCRIPTS / "nonverbal_vocalization", tmp_path / "scripts" / "nonverbal_vocalization")
-    loaded = datasets.load_dataset(
-        str(path), data_dir=str(raw_folder), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
-    )
+def test_script_loads_the_classic_way(raw_folder, load_classically):
+    loaded = load_classically("nonverbal_vocalization", raw_folder)
     assert sum(loaded.num_rows.values()) == 36

@@ -6,14 +6,13 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 
 from nvv.audio import AudioError, encode_wav
 from nvv.data import SPLITS, CorpusError, corpus_builder, corpus_facts, load_corpus, manifest_digest
-from nvv.hub.dataset_repository import prepare_corpus
 
+CORPUS = "vivae"
 EMOTIONS = ("achievement", "anger", "fear", "pain", "pleasure", "surprise")
 INTENSITIES = ("low", "moderate", "strong", "peak")
 SPEAKERS = [f"S{number:02d}" for number in range(1, 12)]
@@ -43,12 +42,8 @@ def write(root: Path, names: list[str]) -> Path:
     return root
 
 
-def build(data_dir: Path, tmp_path: Path, config: str = "speaker"):
-    return corpus_builder("vivae")(cache_dir=str(tmp_path / "cache"), data_dir=str(data_dir), config_name=config)
-
-
 @pytest.fixture(scope="module")
-def raw_vivae(tmp_path_factory) -> Path:
+def release(tmp_path_factory) -> Path:
     """Both sets, as the archive unpacks, with what the release and a Mac leave beside the audio."""
     root = write(tmp_path_factory.mktemp("raw") / "VIVAE", FULL_SET + CORE_SET)
     (root / "README.md").write_text("the release's own")
@@ -60,30 +55,14 @@ def raw_vivae(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def prepared(raw_vivae, tmp_path_factory) -> Path:
-    output_dir = tmp_path_factory.mktemp("prepared") / "vivae"
-    prepare_corpus("vivae", data_dir=raw_vivae, output_dir=output_dir)
-    return output_dir
-
-
-@pytest.fixture
-def load_prepared(prepared, tmp_path):
-    def load(config: str) -> datasets.DatasetDict:
-        loaded = datasets.load_dataset(str(prepared), config, cache_dir=str(tmp_path / "cache"))
-        return loaded.cast_column("audio", datasets.Audio(decode=False))
-
-    return load
-
-
-def test_prepared_corpus_holds_every_full_set_clip_unchanged(load_prepared, raw_vivae):
-    loaded = load_prepared("speaker")
-    rows = {row["file"]: row for split in loaded.values() for row in split}
+def test_prepared_corpus_holds_every_full_set_clip_unchanged(load, rows_of, release):
+    loaded = load("speaker")
+    rows = rows_of(loaded)
     assert sorted(rows) == sorted(FULL_SET)
     for file, row in rows.items():
         speaker, emotion, intensity, item = Path(file).stem.split("_")
         assert row == {
-            "audio": {"bytes": (raw_vivae / file).read_bytes(), "path": row["audio"]["path"]},
+            "audio": {"bytes": (release / file).read_bytes(), "path": row["audio"]["path"]},
             "label": EMOTIONS.index(emotion),
             "file": file,
             "speaker_id": speaker,
@@ -95,38 +74,38 @@ def test_prepared_corpus_holds_every_full_set_clip_unchanged(load_prepared, raw_
 
 
 @pytest.mark.parametrize("config", ["speaker", "fold_0", "fold_9"])
-def test_prepared_speakers_are_in_one_split_each(load_prepared, config):
-    loaded = load_prepared(config)
+def test_prepared_speakers_are_in_one_split_each(load, config):
+    loaded = load(config)
     speakers = [set(loaded[split]["speaker_id"]) for split in SPLITS]
     assert sum(map(len, speakers)) == len(set.union(*speakers)) == 11
     assert all(set(loaded[split]["label"]) == set(range(6)) for split in SPLITS)
 
 
-def test_prepared_stratified_split_has_the_published_proportions(load_prepared):
-    numbers = {split: part.num_rows for split, part in load_prepared("stratified").items()}
+def test_prepared_stratified_split_has_the_published_proportions(load):
+    numbers = {split: part.num_rows for split, part in load("stratified").items()}
     # 42 clips of each of four emotions, 45 of pain (three irregular items less one), and so on: 256 in all.
     assert sum(numbers.values()) == 256
     assert numbers["train"] / 256 == pytest.approx(0.70, abs=0.02)
     assert numbers["test"] / 256 == pytest.approx(0.15, abs=0.02)
 
 
-def test_every_speaker_is_tested_in_one_fold(raw_vivae, tmp_path):
-    builder = build(raw_vivae, tmp_path)
+def test_every_speaker_is_tested_in_one_fold(build, release):
+    builder = build(release)
     clips = builder.collect_clips()
     splits = [builder.split_clips(clips, f"fold_{fold}") for fold in range(10)]
     tested = [{clip.speaker_id for clip in clips if split_of[clip.file] == "test"} for split_of in splits]
     assert sorted(speaker for fold in tested for speaker in fold) == SPEAKERS
 
 
-def test_core_set_is_left_out_with_a_reason_when_the_full_set_is_there(raw_vivae, tmp_path):
-    builder = build(raw_vivae, tmp_path)
+def test_core_set_is_left_out_with_a_reason_when_the_full_set_is_there(build, release):
+    builder = build(release)
     assert len(builder.collect_clips()) == len(FULL_SET)
     assert [entry.file for entry in builder.excluded] == sorted(CORE_SET)
     assert {entry.reason for entry in builder.excluded} == {"core set (it repeats recordings of the full set)"}
 
 
-def test_core_set_is_read_when_it_is_all_there_is(tmp_path):
-    builder = build(write(tmp_path / "raw", CORE_SET), tmp_path)
+def test_core_set_is_read_when_it_is_all_there_is(build, tmp_path):
+    builder = build(write(tmp_path / "raw", CORE_SET))
     clips = builder.collect_clips()
     assert [clip.file for clip in clips] == sorted(CORE_SET)
     assert {clip.metadata["subset"] for clip in clips} == {"core_set"}
@@ -134,27 +113,27 @@ def test_core_set_is_read_when_it_is_all_there_is(tmp_path):
     assert set(builder.fold_parts(clips).values()) == set(range(10))  # ten speakers
 
 
-def test_splits_are_the_same_when_files_were_created_in_another_order(raw_vivae, tmp_path):
+def test_splits_are_the_same_when_files_were_created_in_another_order(build, release, tmp_path):
     shuffled = FULL_SET + CORE_SET
     random.Random(0).shuffle(shuffled)
     other = write(tmp_path / "other", shuffled)
-    first, second = build(raw_vivae, tmp_path), build(other, tmp_path)
+    first, second = build(release), build(other)
     assert first.collect_clips() == second.collect_clips()
     clips = first.collect_clips()
     for protocol in ("speaker", "stratified", "fold_4"):
         assert first.split_clips(clips, protocol) == second.split_clips(clips[::-1], protocol)
 
 
-def test_corpus_is_the_same_one_level_higher_and_from_the_archive(raw_vivae, tmp_path):
-    expected = build(raw_vivae, tmp_path).collect_clips()
-    assert build(raw_vivae.parent, tmp_path).collect_clips() == expected
-    archive = shutil.make_archive(str(tmp_path / "VIVAE"), "zip", raw_vivae.parent)
-    assert build(Path(archive), tmp_path).collect_clips() == expected
+def test_corpus_is_the_same_one_level_higher_and_from_the_archive(build, release, tmp_path):
+    expected = build(release).collect_clips()
+    assert build(release.parent).collect_clips() == expected
+    archive = shutil.make_archive(str(tmp_path / "VIVAE"), "zip", release.parent)
+    assert build(Path(archive)).collect_clips() == expected
 
 
-def test_suffix_may_be_in_capitals(tmp_path):
+def test_suffix_may_be_in_capitals(build, tmp_path):
     root = write(tmp_path / "raw", [str(Path(file).with_suffix(".WAV")) for file in FULL_SET])
-    clips = build(root, tmp_path).collect_clips()
+    clips = build(root).collect_clips()
     assert [Path(clip.file).stem for clip in clips] == sorted(REGULAR + IRREGULAR)
 
 
@@ -174,10 +153,10 @@ def test_suffix_may_be_in_capitals(tmp_path):
         ("other/S01_anger_low_02.wav", "not in full_set or core_set"),
     ],
 )
-def test_name_is_refused_and_named_when(tmp_path, name, message):
+def test_name_is_refused_and_named_when(build, tmp_path, name, message):
     root = write(tmp_path / "raw", [FULL_SET[0], name])
     with pytest.raises(CorpusError) as caught:
-        build(root, tmp_path).collect_clips()
+        build(root).collect_clips()
     assert str(caught.value).startswith(f"{name}: {message}")
 
 
@@ -188,10 +167,10 @@ def test_clip_is_refused_and_named_when_cut_off(tmp_path):
         load_corpus("vivae", data_dir=root, cache_dir=tmp_path / "cache")
 
 
-def test_folder_is_refused_with_the_layout_when_it_holds_neither_set(tmp_path):
+def test_folder_is_refused_with_the_layout_when_it_holds_neither_set(build, tmp_path):
     root = write(tmp_path / "raw", FULL_SET[:3])
     with pytest.raises(CorpusError, match="expected a folder that holds full_set/"):
-        build(root / "full_set", tmp_path).collect_clips()
+        build(root / "full_set").collect_clips()
 
 
 def test_facts_say_what_is_allowed_and_where_to_get_it():
@@ -201,13 +180,8 @@ def test_facts_say_what_is_allowed_and_where_to_get_it():
     assert [record.record_id for record in corpus_builder("vivae").DOWNLOADS] == [4066235]
 
 
-@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
-def test_script_loads_the_classic_way(raw_vivae, tmp_path):
-    script = importlib.resources.files("nvv.dataset_scripts") / "vivae"
-    folder = shutil.copytree(script, tmp_path / "scripts" / "vivae")
-    loaded = datasets.load_dataset(
-        str(folder), data_dir=str(raw_vivae), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
-    )
+def test_script_loads_the_classic_way(release, load_classically):
+    loaded = load_classically(CORPUS, release)
     assert sum(loaded.num_rows.values()) == len(FULL_SET)
 
 
@@ -241,8 +215,8 @@ def real_folder(real_names, tmp_path_factory) -> Path:
 
 
 @pytest.mark.realdata
-def test_real_names_are_all_clips(real_folder, tmp_path):
-    builder = build(real_folder, tmp_path)
+def test_real_names_are_all_clips(build, real_folder):
+    builder = build(real_folder)
     clips = builder.collect_clips()
     assert builder.excluded == []
     assert len(clips) == 1085
@@ -258,8 +232,8 @@ def test_real_names_are_all_clips(real_folder, tmp_path):
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("protocol", ["speaker", "stratified", "fold_0", "all folds"])
-def test_real_splits_stay_as_pinned(real_folder, tmp_path, protocol):
-    builder = build(real_folder, tmp_path)
+def test_real_splits_stay_as_pinned(build, real_folder, protocol):
+    builder = build(real_folder)
     clips = builder.collect_clips()
     split_of = builder.fold_parts(clips) if protocol == "all folds" else builder.split_clips(clips, protocol)
     assert len(split_of) == 1085
@@ -270,9 +244,9 @@ def test_real_splits_stay_as_pinned(real_folder, tmp_path, protocol):
 
 
 @pytest.mark.realdata
-def test_real_counts_are_those_of_the_card(real_folder, tmp_path):
+def test_real_counts_are_those_of_the_card(build, real_folder):
     card = (importlib.resources.files("nvv.dataset_scripts") / "vivae" / "README.md").read_text(encoding="utf-8")
-    builder = build(real_folder, tmp_path)
+    builder = build(real_folder)
     clips = builder.collect_clips()
     for protocol in ("speaker", "stratified"):
         sizes = Counter(builder.split_clips(clips, protocol).values())

@@ -1,12 +1,10 @@
 import hashlib
-import importlib.resources
 import json
 import re
 import shutil
 from collections import Counter
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pytest
 
@@ -22,6 +20,7 @@ from nvv.data import (
 )
 from nvv.hub.dataset_repository import prepare_corpus
 
+CORPUS = "vocalsound"
 LABELS = ("laughter", "sigh", "cough", "throatclearing", "sneeze", "sniff")
 # The class ids in the release's lists, as four public loaders give them.
 MIDS = dict(zip(LABELS, ("/m/01j3sz", "/m/07plz5l", "/m/01b_21", "/m/0dl9sf8", "/m/01hsr_", "/m/07ppn3j"), strict=True))
@@ -76,40 +75,12 @@ def release(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def changed(release, tmp_path) -> Path:
-    """A copy of the release that a test may change."""
-    return Path(shutil.copytree(release, tmp_path / "changed"))
-
-
-@pytest.fixture
-def collect(tmp_path):
-    def collect(folder, config="official"):
-        builder = corpus_builder("vocalsound")(
-            cache_dir=str(tmp_path / "cache"), data_dir=str(folder), config_name=config
-        )
+def collect(build):
+    def collect(folder):
+        builder = build(folder)
         return builder, builder.collect_clips()
 
     return collect
-
-
-@pytest.fixture(scope="module")
-def prepared(release, tmp_path_factory) -> Path:
-    output_dir = tmp_path_factory.mktemp("prepared") / "vocalsound"
-    prepare_corpus("vocalsound", data_dir=release, output_dir=output_dir)
-    return output_dir
-
-
-@pytest.fixture
-def load(prepared, tmp_path):
-    def load(config=None):
-        loaded = datasets.load_dataset(str(prepared), config, cache_dir=str(tmp_path / "cache"))
-        return loaded.cast_column("audio", datasets.Audio(decode=False))
-
-    return load
-
-
-def rows_of(dataset) -> dict[str, dict]:
-    return {row["file"]: row for split in dataset.values() for row in split}
 
 
 def test_default_config_is_the_official_split(load):
@@ -123,7 +94,7 @@ def test_default_config_is_the_official_split(load):
     }
 
 
-def test_file_name_and_tables_become_columns(load, release):
+def test_file_name_and_tables_become_columns(load, rows_of, release):
     rows = rows_of(load())
     row = rows["f0003_1_throatclearing.wav"]
     content = (release / "audio_16k" / "f0003_1_throatclearing.wav").read_bytes()
@@ -142,7 +113,7 @@ def test_file_name_and_tables_become_columns(load, release):
     assert rows["m0004_0_laughter.wav"]["sex"] == "male"
 
 
-def test_labels_are_in_the_order_of_the_paper(load):
+def test_labels_are_in_the_order_of_the_paper(load, rows_of):
     assert load()["train"].features["label"].names == list(LABELS)
     counts = Counter(row["label"] for row in rows_of(load("speaker")).values())
     assert counts == dict.fromkeys(range(6), 47)  # 46 speakers, one of them twice
@@ -157,7 +128,7 @@ def test_no_speaker_is_in_two_splits(load, config):
     assert all({row["label"] for row in split} == set(range(6)) for split in loaded.values())
 
 
-def test_bytes_are_unchanged(load, release):
+def test_bytes_are_unchanged(load, rows_of, release):
     for file, row in rows_of(load("stratified")).items():
         raw = (release / "audio_16k" / file).read_bytes()
         assert hashlib.sha256(row["audio"]["bytes"]).digest() == hashlib.sha256(raw).digest()
@@ -218,7 +189,7 @@ def test_both_rates_in_one_folder_are_refused_until_one_is_named(collect, change
     assert len(collect(changed / "audio_44k")[1]) == 47 * 6
 
 
-def test_copy_without_lists_and_tables_has_all_but_the_official_config(changed, tmp_path):
+def test_copy_without_lists_and_tables_has_all_but_the_official_config(rows_of, changed, tmp_path):
     shutil.rmtree(changed / "datafiles")
     shutil.rmtree(changed / "meta")
     with pytest.raises(SplitError, match="No clip of this copy of vocalsound has an official split"):
@@ -335,11 +306,6 @@ def test_download_is_the_authors_archive_with_a_checksum():
     assert re.fullmatch("sha256:[0-9a-f]{64}", download.checksum)
 
 
-@pytest.mark.skipif(int(datasets.__version__.split(".")[0]) > 3, reason="datasets 4 and later refuse loading scripts")
-def test_script_loads_the_classic_way(release, tmp_path):
-    script = importlib.resources.files("nvv.dataset_scripts") / "vocalsound"
-    folder = shutil.copytree(script, tmp_path / "scripts" / "vocalsound")
-    loaded = datasets.load_dataset(
-        str(folder), data_dir=str(release), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
-    )
+def test_script_loads_the_classic_way(release, load_classically):
+    loaded = load_classically(CORPUS, release)
     assert loaded.num_rows == NUM_LISTED

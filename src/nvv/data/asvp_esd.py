@@ -36,7 +36,21 @@ import datasets
 from .clip import Clip, Excluded
 from .rawfiles import CorpusError, list_files
 
-__all__ = ["EMOTIONS", "METADATA", "list_half"]
+__all__ = ["CITATION", "EMOTIONS", "HOMEPAGE", "METADATA", "OBTAIN", "list_half"]
+
+HOMEPAGE = "https://doi.org/10.5281/zenodo.7132783"
+CITATION = (
+    "@misc{asvp_esd,\n"
+    "  author = {Dejoli Tientcheu Touko Landry and Qianhua He and Wei Xie},\n"
+    "  title = {Audio, Speech and Vision Processing Lab Emotional Sound Database ({ASVP-ESD})},\n"
+    "  publisher = {Zenodo},\n"
+    "  doi = {10.5281/zenodo.7132783},\n"
+    "}"
+)
+OBTAIN = (
+    "Get ASVP-ESD-Update.zip from https://doi.org/10.5281/zenodo.7132783, or the Kaggle dataset "
+    "dejolilandry/asvpesdspeech-nonspeech-emotional-utterances."
+)
 
 EMOTIONS: Mapping[str, str] = MappingProxyType(
     {

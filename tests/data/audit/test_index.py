@@ -54,6 +54,22 @@ def test_copy_is_not_found_when_other_bits_of_every_key_are_turned(noises):
     assert find_candidates([reference, turned]).tolist() == []
 
 
+def test_many_copies_hang_together_although_their_keys_are_common(noises):
+    rng = np.random.default_rng(1)
+    copies = [noises[0] + 0.02 * rng.standard_normal(len(noises[0])) for _ in range(100)]
+    reached, waiting = {0}, [0]
+    neighbours = {number: set() for number in range(100)}
+    for first, second, lag in find_candidates([fingerprint(copy) for copy in copies]).tolist():
+        assert lag == 0
+        neighbours[first].add(second)
+        neighbours[second].add(first)
+    while waiting:
+        new = neighbours[waiting.pop()] - reached
+        reached |= new
+        waiting.extend(new)
+    assert len(reached) == 100
+
+
 def test_clips_without_sound_are_passed_over(noises):
     found = find_candidates([None, fingerprint(noises[0]), None, fingerprint(noises[0])]).tolist()
     assert found == [[1, 3, 0]]

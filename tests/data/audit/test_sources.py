@@ -159,6 +159,21 @@ def test_table_is_audited_as_training_would_split_it(table, run, protocol, leaks
     assert report.leaks is leaks
 
 
+@pytest.mark.parametrize("protocol", [None, "speaker"])
+def test_paths_of_a_table_may_start_from_another_folder(table, run, tmp_path, protocol):
+    (tmp_path / "tables").mkdir()
+    moved = table.rename(tmp_path / "tables" / "clips.csv")
+    options = {"columns": OWN_COLUMNS, "split_protocol": protocol}
+    report = run(moved, data_dir=tmp_path, **options)
+    assert len(report.measures) == 12
+    assert not any(one.error for one in report.measures.values())
+
+
+def test_folder_of_paths_is_refused_for_a_prepared_folder(repository, run, tmp_path):
+    with pytest.raises(CorpusError, match="leave out data_dir"):
+        run(repository, data_dir=tmp_path)
+
+
 def test_protocol_of_a_prepared_folder_is_an_error_that_names_the_config(repository, run):
     with pytest.raises(CorpusError, match="its split protocols are configs; give --config speaker instead"):
         run(repository, split_protocol="speaker")

@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 
 from nvv.audio import encode_wav
-from nvv.data.audit import Severity, audit_dataset
+from nvv.data.audit import ClipReference, Severity, audit_dataset
+from nvv.data.audit.clips import Row
+from nvv.data.audit.duplicates import NearDuplicate
+from nvv.data.audit.measures import ClipMeasures
+from nvv.data.audit.split_checks import check_copies
 
 COPIES = ("identical_bytes", "identical_samples", "near_duplicate")
 
@@ -99,6 +103,16 @@ def test_chain_of_copies_is_one_finding(audit_sounds, clean_sounds, findings_of,
     (finding,) = findings_of(audit_sounds(*clean_sounds, *copies), "near_duplicate")
     assert {clip.file for clip in finding.clips} == {"moan/voice3.wav", "0.3.wav", "0.5.wav", "0.7.wav"}
     assert finding.message.startswith("The same recording 4 times within train")
+
+
+def test_groups_of_copies_are_joined_whatever_the_order_of_the_pairs():
+    rows = [Row(ClipReference(f"{name}.wav", "train", "laugh", None), name) for name in "abcdef"]
+    measures = {name: ClipMeasures(samples_digest=f"samples of {name}") for name in "abcdef"}
+    alike = NearDuplicate(first=0, second=1, lag_s=0.0, bit_error_rate=0.1, correlation=0.9, shared=1.0)
+    pairs = [("a", "b", alike), ("c", "d", alike), ("b", "d", alike)]  # e and f stand alone
+    (finding,) = check_copies(rows, measures, pairs)
+    assert {clip.file for clip in finding.clips} == {"a.wav", "b.wav", "c.wav", "d.wav"}
+    assert len(finding.details["pairs"]) == 3
 
 
 def test_copies_with_different_labels_are_a_conflict(audit_sounds, clean_sounds, findings_of, sound):

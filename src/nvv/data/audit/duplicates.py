@@ -39,7 +39,7 @@ __all__ = [
 MAX_BIT_ERROR_RATE = 0.32
 """Largest share of differing bits of two fingerprints of one recording; 0.5 is chance."""
 
-MIN_CORRELATION = 0.6
+MIN_CORRELATION = 0.7
 """Smallest correlation of two copies of one recording."""
 
 _MIN_SHARED = 0.5  # of the sounding frames of the clip that has fewer

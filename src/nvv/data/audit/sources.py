@@ -36,6 +36,7 @@ def audit(
     configs: Sequence[str] = (),
     columns: Columns | None = None,
     split_protocol: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     num_workers: int | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     show_progress: bool = False,
@@ -49,6 +50,7 @@ def audit(
         columns: What the columns are called.
         split_protocol: Audit the split that ``load_own_data`` makes by this protocol, as training would; not for a
             folder that ``nvv prepare`` wrote, whose protocols are configs.
+        data_dir: Folder that the paths of a table start from; none: the table's.
         num_workers: Threads that decode; None: the number of processors, at most eight.
         cache_dir: Where `datasets` keeps what it builds.
         show_progress: Draw progress bars.
@@ -67,11 +69,12 @@ def audit(
             f"{source}: no such folder. Give one that nvv prepare wrote, such as nvv/{path.name}, or a Hub id."
         )
     if split_protocol is not None:
-        return _audit_protocol(
-            source, name, split_protocol, configs, columns, num_workers=num_workers, cache_dir=cache_dir,
-            show_progress=show_progress,
-        )  # fmt: skip
+        splits = _split_by(name, split_protocol, configs, columns, data_dir=data_dir, cache_dir=cache_dir)
+        opened = [(split_protocol, splits)]
+        return audit_configs(opened, name=str(source), num_workers=num_workers, show_progress=show_progress)
     if _is_prepared(path):
+        if data_dir is not None:
+            raise CorpusError(f"{name}: holds its audio itself; leave out data_dir.")
         opened = _prepared_configs(name, _config_names(name, configs), columns=columns, cache_dir=cache_dir)
         return audit_configs(
             opened,
@@ -82,27 +85,25 @@ def audit(
             files_identify_clips=True,
         )
     wanted = _config_names(name, configs) if _explained(name, config_names, name) else _only_config(name, configs)
-    opened = ((config or _NO_CONFIG, _own_data(name, config, columns, cache_dir)) for config in wanted)
+    opened = ((config or _NO_CONFIG, _own_data(name, config, columns, data_dir, cache_dir)) for config in wanted)
     return audit_configs(opened, name=str(source), num_workers=num_workers, show_progress=show_progress)
 
 
-def _audit_protocol(
-    source: str | os.PathLike[str],
+def _split_by(
     name: str,
     split_protocol: str,
     configs: Sequence[str],
     columns: Columns,
     *,
-    num_workers: int | None,
+    data_dir: str | os.PathLike[str] | None,
     cache_dir: str | os.PathLike[str] | None,
-    show_progress: bool,
-) -> AuditReport:
-    """Audit data of another origin as training splits it."""
+) -> datasets.DatasetDict:
+    """Split data of another origin as training does."""
     if _is_prepared(Path(name)):
         raise CorpusError(f"{name}: its split protocols are configs; give --config {split_protocol} instead.")
     if len(configs) > 1 or ALL_CONFIGS in configs:
         raise CorpusError("--split-protocol goes with one --config at most.")
-    splits = load_own_data(
+    return load_own_data(
         Path(name) if Path(name).exists() else name,
         config=configs[0] if configs else None,
         audio_column=columns.audio,
@@ -111,10 +112,8 @@ def _audit_protocol(
         file_column=columns.file,
         split_column=columns.split,
         split_protocol=split_protocol,
+        data_dir=data_dir,
         cache_dir=cache_dir,
-    )
-    return audit_configs(
-        [(split_protocol, splits)], name=str(source), num_workers=num_workers, show_progress=show_progress
     )
 
 
@@ -125,7 +124,11 @@ def _only_config(name: str, wanted: Sequence[str]) -> list[str | None]:
 
 
 def _own_data(
-    name: str, config: str | None, columns: Columns, cache_dir: str | os.PathLike[str] | None
+    name: str,
+    config: str | None,
+    columns: Columns,
+    data_dir: str | os.PathLike[str] | None,
+    cache_dir: str | os.PathLike[str] | None,
 ) -> datasets.DatasetDict:
     """Read data of another origin as it is split, and give it our column names."""
 
@@ -134,7 +137,7 @@ def _own_data(
             audio=columns.audio, label=label, speaker=columns.speaker, file=columns.file, split=columns.split
         )
         source = Path(name) if Path(name).exists() else name
-        return _explained(name, read_source, source, names=names, config=config, cache_dir=cache_dir)
+        return _explained(name, read_source, source, names=names, config=config, data_dir=data_dir, cache_dir=cache_dir)
 
     raw = read(columns.label)
     # A label column is wanted where there is one, and only then.
