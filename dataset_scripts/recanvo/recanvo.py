@@ -84,7 +84,8 @@ class Recanvo(CorpusBuilder):
         "session": datasets.Value("string"),
         "raw_label": datasets.Value("string"),
     }
-    ROOT_MARKERS = ("dataset_file_directory.csv", "*--*.wav")
+    # Not the label file, which may lie beside an archive of the audio; that may lie in a folder beside the label file.
+    ROOT_MARKERS = ("*--*.wav", "*/*--*.wav", "*/*/*--*.wav")
     LAYOUT = (
         "a folder with the WAV files (200126_2142_00-13-04.06--00-13-04.324.wav) and dataset_file_directory.csv, "
         f"whose header is {','.join(_HEADER)}."

@@ -155,6 +155,15 @@ def test_corpus_is_the_same_one_level_higher_and_from_the_archive(build, release
     assert build(Path(archive)).collect_clips() == expected
 
 
+def test_label_file_beside_the_archive_does_not_hide_it(build, release, tmp_path):
+    expected = build(release).collect_clips()
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    shutil.make_archive(str(downloads / "ReCANVo"), "zip", release.parent, release.name)
+    shutil.copy(release / "dataset_file_directory.csv", downloads)
+    assert build(downloads).collect_clips() == expected
+
+
 def test_corpus_is_the_same_when_the_audio_lies_deeper_than_the_label_file(build, release, tmp_path):
     expected = build(release).collect_clips()
     root = write(tmp_path / "release", ROWS + OTHER_LABELS)
