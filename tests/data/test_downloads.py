@@ -27,7 +27,7 @@ FACTS = CorpusFacts(
     obtain="Get VIVAE.zip from its Zenodo page.",
     terms="Use it for research only.",
 )
-BY_HAND = "By hand: Get VIVAE.zip from its Zenodo page. Use it for research only. Then name the folder or archive."
+BY_HAND = "By hand: Get VIVAE.zip from its Zenodo page. Use it for research only. Then give it as data_dir."
 FILES = {"VIVAE/full_set/S01_a.wav": b"one" * 1000, "VIVAE/full_set/S02_b.WAV": b"two", "VIVAE/notes.csv": b"x"}
 
 
@@ -304,7 +304,7 @@ def test_offline_mode_says_where_to_get_the_files(server, record, get, monkeypat
 def test_home_page_is_named_where_nothing_else_is_known(get, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     facts = CorpusFacts(name="x", pretty_name="X", licence="mit", homepage="https://example.org/x")
-    with pytest.raises(CorpusError, match=r"By hand: See https://example.org/x. Then name the folder or archive.$"):
+    with pytest.raises(CorpusError, match=r"By hand: See https://example.org/x. Then give it as data_dir\.$"):
         get(ZenodoRecord(record_id=1), facts=facts)
 
 

@@ -316,7 +316,7 @@ def _discard(path: Path) -> None:
 
 def _by_hand(facts: CorpusFacts) -> str:
     where = facts.obtain or (f"See {facts.homepage}." if facts.homepage else "Ask the corpus's authors.")
-    return " ".join(part for part in ("By hand:", where, facts.terms, "Then name the folder or archive (data_dir).") if part)
+    return " ".join(part for part in ("By hand:", where, facts.terms, "Then give it as data_dir.") if part)
 
 
 def _file_digest(path: Path, kind: str) -> str:
