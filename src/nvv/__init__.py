@@ -16,7 +16,7 @@ from .version import __version__
 AutoConfig.register(NvvConfig.model_type, NvvConfig, exist_ok=True)
 AutoModelForAudioClassification.register(NvvConfig, NvvForAudioClassification, exist_ok=True)
 
-_FROM_DATA = ("list_corpora", "load_corpus")
+_FROM_DATA = ("list_corpora", "load_corpus", "load_own_data")
 
 __all__ = ["NvvConfig", "NvvForAudioClassification", "__version__", *_FROM_DATA]
 

@@ -8,3 +8,4 @@ _hub_conftest = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_hub_conftest)
 
 hub = _hub_conftest.hub
+hub_environment = _hub_conftest.hub_environment

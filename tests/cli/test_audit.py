@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -6,6 +8,8 @@ from typer.testing import CliRunner
 from nvv.audio import encode_wav
 from nvv.cli import app
 from nvv.data.synthesis import synthesize
+from nvv.hub.dataset_repository import prepare_corpus
+from nvv.hub.push_dataset import check_dataset, push_dataset
 
 
 def run(*arguments):
@@ -76,3 +80,25 @@ def test_status_is_2_when_it_cannot_be_audited(corpus, tmp_path, arguments, mess
     assert result.exit_code == 2
     assert message in result.output
     assert not (tmp_path / "audit").exists()
+
+
+def test_dataset_on_the_hub_is_audited_by_its_id(hub, hub_environment, tmp_path):
+    raw = tmp_path / "raw"
+    for number in range(24):
+        code, label = ((4, "coughing"), (12, "laughing"))[number % 2]
+        path = raw / "dataset" / label / f"AB{number // 4:02d}_{code}_{number}_0_20_0_0_0.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_wav(synthesize("cough" if code == 4 else "laugh", number)))
+    prepare_corpus("nonverbal_vocalization", data_dir=raw, output_dir=tmp_path / "prepared")
+    push_dataset(check_dataset(tmp_path / "prepared"), "ada/voices")
+    # A fresh process with an empty cache: all it knows is the id.
+    command = [sys.executable, "-c", "from nvv.cli import main; main()", "audit", "ada/voices"]
+    options = ["--config", "speaker", "--config", "stratified"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, env=hub_environment, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    content = json.loads((tmp_path / "audit" / "voices" / "report.json").read_text())
+    assert content["num_clips"] == 24
+    assert {name: config["leaks"] for name, config in content["configs"].items()} == {
+        "speaker": False,
+        "stratified": True,
+    }

@@ -15,7 +15,8 @@ NAME = "nonverbal_vocalization"
 
 # Runs the command, and waits for its end at the fourth clip.
 SLOW_COMMAND = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background processes that ignore it
 from nvv.cli import app
 from nvv.data import corpus_builder
 

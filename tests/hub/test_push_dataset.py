@@ -73,6 +73,29 @@ print(json.dumps(found))
     assert {split for _, _, split in found.values()} == {"train", "validation", "test"}
 
 
+def test_pushed_dataset_is_read_as_own_data_with_its_commit_and_licence(tmp_path, hub, hub_environment):
+    for number in range(12):
+        path = tmp_path / "raw" / "dataset" / "coughing" / f"AB{number:02d}_4_1_0_20_0_0_0.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_wav(np.full(100, 0.05 * (number + 1))))
+    prepare_corpus("nonverbal_vocalization", data_dir=tmp_path / "raw", output_dir=tmp_path / "prepared")
+    pushed = push(tmp_path / "prepared")
+    code = """
+import json
+from nvv.data import open_own_data
+own = open_own_data("ada/sounds", config="stratified", split_protocol="speaker")
+print(json.dumps([own.revision, own.facts.licence, own.is_local, own.splits.num_rows, own.splits["test"][0]["file"]]))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=hub_environment, cwd=tmp_path, check=True
+    )
+    revision, licence, is_local, num_rows, file = json.loads(answer.stdout.splitlines()[-1])
+    assert (revision, licence, is_local) == (pushed.commit, "cc-by-nc-nd-4.0", False)
+    # Twelve speakers of a clip each: the whole number nearest to 9.6, 1.2 and 1.2.
+    assert num_rows == {"train": 10, "validation": 1, "test": 1}
+    assert file.startswith("coughing/AB")
+
+
 def test_private_dataset_is_not_there_for_others(make_folder, hub):
     push(make_folder("synthetic"))
     for token in ("hf_bob", False):

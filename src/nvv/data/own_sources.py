@@ -187,7 +187,7 @@ def _refuse_options(source: Any, **options: Any) -> None:
 def _read_file(path: Path, *, names: ColumnNames, root: Path, cache_dir: str | os.PathLike[str] | None) -> RawData:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        parts = _load_dataset("parquet", data_files=str(path), cache_dir=cache_dir)
+        parts, _ = _load_dataset("parquet", data_files=str(path), cache_dir=cache_dir)
         return _of_parts(parts, names=names, name=path.stem, root=root, card=str(path.parent))
     if suffix not in TABLE_SUFFIXES:
         raise CorpusError(
@@ -246,7 +246,7 @@ def _read_folder(
     if not has_configs and (audio := list_audio(folder)):
         _refuse_options(folder, config=config, data_dir=root)
         return _of_audio_folder(read_audio_folder(folder, audio), names=names, folder=folder)
-    parts = _load_dataset(str(folder), config, cache_dir=cache_dir)
+    parts, _ = _load_dataset(str(folder), config, cache_dir=cache_dir)
     return _of_parts(parts, names=names, name=folder.name, root=root or folder, card=card)
 
 
@@ -286,9 +286,8 @@ def _read_hub(
     cache_dir: str | os.PathLike[str] | None,
     revision: str | None,
 ) -> RawData:
-    parts = _load_dataset(repository, config, cache_dir=cache_dir, revision=revision)
-    checksums = next(iter(parts.values())).info.download_checksums or {}
-    commits = {match[1] for url in checksums if (match := _COMMIT.search(url))}
+    parts, files = _load_dataset(repository, config, cache_dir=cache_dir, revision=revision)
+    commits = {match[1] for file in files if (match := _COMMIT.search(file))}
     raw = _of_parts(parts, names=names, name=repository, root=root, card=repository)
     raw.revision = commits.pop() if len(commits) == 1 else revision
     return raw
@@ -301,8 +300,8 @@ class _UndecodedAudio(datasets.Audio):
         return {"bytes": None, "path": value} if isinstance(value, str) else super().encode_example(value)
 
 
-def _load_dataset(path: str, config: str | None = None, **options: Any) -> datasets.DatasetDict:
-    """Load a dataset whole, and say in one line why it cannot be."""
+def _load_dataset(path: str, config: str | None = None, **options: Any) -> tuple[datasets.DatasetDict, list[str]]:
+    """Load a dataset whole, with the addresses of its files, and say in one line why it cannot be."""
     if options.get("cache_dir") is not None:
         options["cache_dir"] = os.fspath(options["cache_dir"])
     try:
@@ -310,7 +309,8 @@ def _load_dataset(path: str, config: str | None = None, **options: Any) -> datas
         if getattr(builder, "BASE_FEATURE", None) is datasets.Audio:  # the audiofolder's
             builder.BASE_FEATURE = _UndecodedAudio
         builder.download_and_prepare()
-        return builder.as_dataset()
+        files = [str(file) for found in (builder.config.data_files or {}).values() for file in found]
+        return builder.as_dataset(), files
     except DatasetGenerationError as error:
         if isinstance(error.__cause__, ImportError):
             raise CorpusError(f"{path}: {error.__cause__} It is part of pip install 'nvv[codec]'.") from error
