@@ -324,10 +324,13 @@ def test_record_with_another_licence_is_refused(server, get, stated, shown):
     ("stated", "ours"),
     [("cc-by-nc-4.0", "CC-BY-NC-4.0"), ("CC-BY-NC-4.0", "cc-by-nc-4.0"), ("x", "unknown"), ("x", "other")],
 )
-def test_licence_is_compared_without_case_and_only_where_known(server, get, stated, ours):
+def test_licence_is_compared_without_case_and_only_where_known(server, get, stated, ours, caplog):
     server.add_record(1, {"VIVAE.zip": zip_bytes(FILES)}, licence=stated)
-    facts = CorpusFacts(name="vivae", pretty_name="VIVAE", licence=ours)
+    facts = CorpusFacts(name="vivae", pretty_name="VIVAE", licence=ours, terms="Be kind.")
     assert read(get(ZenodoRecord(record_id=1, api=f"{server.url}/api"), facts=facts)) == FILES
+    # Where ours is not known, whoever downloads is told what the record says.
+    told = f"vivae: {server.url}/api/records/1 states the licence x. Be kind." in caplog.text
+    assert told is (stated == "x")
 
 
 def test_changed_record_is_read_anew_after_an_error(server, get):

@@ -209,6 +209,8 @@ def _files_of_record(record: ZenodoRecord, *, facts: CorpusFacts, get: Callable[
             f"{facts.licence!r}; nothing was downloaded. Read the terms there and report the difference. "
             f"{_by_hand(facts)}"
         )
+    if facts.licence.lower() in ("unknown", "other"):
+        logger.warning("%s: %s states the licence %s. %s", facts.name, record.url, licence or "none", facts.terms)
     wanted = [file for file in files if any(fnmatch.fnmatchcase(file.filename, pattern) for pattern in record.include)]
     if not wanted:
         raise CorpusError(
