@@ -132,15 +132,19 @@ def write_shards(
                 progress(1)
 
     def write(shard: Shard) -> ShardReport:
-        report = _write_shard(builder, shard, read(shard), folder / shard.name)
-        write_text(reports / f"{shard.name}.json", report.to_json())
+        try:
+            report = _write_shard(builder, shard, read(shard), folder / shard.name)
+            write_text(reports / f"{shard.name}.json", report.to_json())
+        except BaseException:
+            stop.set()  # here, since this thread may begin its next shard before anybody else sees the error
+            raise
         return report
 
     with ThreadPoolExecutor(num_workers, thread_name_prefix="nvv-prepare") as workers:
         futures = {shard.name: workers.submit(write, shard) for shard in shards if shard.name not in done}
         try:
             wait(futures.values(), return_when=FIRST_EXCEPTION)
-        finally:  # after a bad clip, and where Ctrl-C ended the waiting: the others stop at their next clip
+        finally:  # where Ctrl-C ended the waiting, too, the threads stop at their next clip
             stop.set()
             workers.shutdown(wait=True, cancel_futures=True)
     written = [future for future in futures.values() if not future.cancelled()]
