@@ -9,7 +9,7 @@ from nvv.audio import AudioError, encode_wav
 from nvv.data import corpus_builder
 from nvv.hub import shards as shards_module
 from nvv.hub.shard_plan import plan_shards
-from nvv.hub.shards import ShardReport, default_num_workers, write_shards
+from nvv.hub.shards import ShardReport, write_shards
 
 NAME = "nonverbal_vocalization"
 
@@ -145,10 +145,3 @@ def test_workers_work_at_the_same_time(write, monkeypatch):
 
     monkeypatch.setattr(shards_module, "check_audio", check_audio)
     write(num_workers=2)  # one worker would wait for the other in vain, which breaks the barrier
-
-
-def test_number_of_workers_is_that_of_the_processors_at_most_eight(monkeypatch):
-    monkeypatch.setattr(shards_module.os, "sched_getaffinity", lambda _: set(range(3)), raising=False)
-    assert default_num_workers() == 3
-    monkeypatch.setattr(shards_module.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    assert default_num_workers() == 8

@@ -25,7 +25,7 @@ from ..audio import AudioError, AudioProperties, check_audio
 from .archives import open_raw
 from .clip import Clip, Excluded
 from .configs import CorpusConfig, protocol_configs
-from .downloads import fetch
+from .downloads import Download, ZenodoRecord, fetch
 from .facts import CorpusFacts
 from .rawfiles import CorpusError
 from .splits import SPLITS, SplitError, fold_split, random_folds, speaker_folds, speaker_split, stratified_split
@@ -64,7 +64,7 @@ class CorpusBuilder(datasets.ArrowBasedBuilder):
     METADATA: ClassVar[Mapping[str, datasets.Value]] = {}
     ROOT_MARKERS: ClassVar[tuple[str, ...]] = ()
     LAYOUT: ClassVar[str] = ""
-    DOWNLOADS: ClassVar[tuple] = ()
+    DOWNLOADS: ClassVar[tuple[Download | ZenodoRecord, ...]] = ()
     STRATIFIED_WEIGHTS: ClassVar[tuple[int, int, int]] = (8, 1, 1)
     SPEAKERS_ARE_KNOWN: ClassVar[bool] = True
     FOLDS_BY_SPEAKER: ClassVar[bool] = True

@@ -69,7 +69,8 @@ def stratified_split(
         >>> [list(split_of.values()).count(split) for split in SPLITS]
         [8, 1, 1]
     """
-    _check(files, weights)
+    _check_weights(weights)
+    _check_files(files)
     members: dict[str, list[str]] = defaultdict(list)
     for file in files:
         members[labels[file] or ""].append(file)
@@ -130,7 +131,8 @@ def speaker_split(
         SplitError: If there are fewer than three speakers.
         ValueError: If ``files`` is empty or names a file twice, or if a weight is not a positive whole number.
     """
-    _check(files, weights)
+    _check_weights(weights)
+    _check_files(files)
     part_of = _deal(files, labels=labels, speakers=speakers, weights=weights)
     return {file: SPLITS[part] for file, part in part_of.items()}
 
@@ -157,7 +159,7 @@ def speaker_folds(
         SplitError: If there are fewer speakers than folds.
         ValueError: If ``files`` is empty or names a file twice, or if ``num_folds`` is not a whole number from 3.
     """
-    _check(files, (1, 1, 1))
+    _check_files(files)
     _check_folds(num_folds)
     return _deal(files, labels=labels, speakers=speakers, weights=[1] * num_folds, with_sizes=True)
 
@@ -183,7 +185,7 @@ def random_folds(files: Sequence[str], *, num_folds: int = 10) -> dict[str, int]
     Reference:
         Koudounas, La Quatra, Siniscalchi, Baralis: voc2vec, ICASSP 2025, and its code.
     """
-    _check(files, (1, 1, 1))
+    _check_files(files)
     _check_folds(num_folds)
     if len(files) < num_folds:
         raise SplitError(f"{num_folds} folds need at least {num_folds} clips, found {len(files)}.")
@@ -332,9 +334,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check(files: Sequence[str], weights: Sequence[int]) -> None:
+def _check_weights(weights: Sequence[int]) -> None:
     if len(weights) != len(SPLITS) or any(isinstance(w, bool) or not isinstance(w, int) or w <= 0 for w in weights):
         raise ValueError(f"weights must be {len(SPLITS)} positive whole numbers, got {weights!r}.")
+
+
+def _check_files(files: Sequence[str]) -> None:
     if not files:
         raise ValueError("There are no files to split.")
     if len(set(files)) < len(files):

@@ -19,11 +19,12 @@ import yaml
 from huggingface_hub import DatasetCard
 
 from ..data import CorpusError, corpus_builder, list_corpora
+from ..data.prepared import CARD, EXCLUDED_LIST, SKIPPED_LIST
 
 __all__ = ["DatasetFolder", "read_dataset_folder"]
 
 _Columns = list[tuple[str, object]]
-_TEXT_FILES = ("README.md", "LICENSE", "LICENSE.md", "LICENSE.txt", "skipped.csv", "excluded.csv")
+_TEXT_FILES = (CARD, "LICENSE", "LICENSE.md", "LICENSE.txt", SKIPPED_LIST, EXCLUDED_LIST)
 
 
 @dataclass(frozen=True, kw_only=True)

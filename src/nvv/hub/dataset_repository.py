@@ -16,24 +16,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
-import yaml
-from huggingface_hub import metadata_load
 from tqdm.auto import tqdm
 
 from ..data import Clip, CorpusBuilder, CorpusError, corpus_builder
+from ..data.prepared import CARD, EXCLUDED_LIST, SKIPPED_LIST, is_prepared
+from ..processors import default_num_workers
 from .dataset_card import DatasetCardFacts, render_dataset_card
 from .dataset_configs import Protocols, assign_parts, make_config, summarize_protocols
 from .dataset_summary import summarize_audio
 from .resumable import ResumableFolder, resumable_folder
 from .shard_plan import Shard, plan_shards
-from .shards import ShardReport, default_num_workers, write_shards
+from .shards import ShardReport, write_shards
 
 __all__ = ["PreparedCorpus", "prepare_corpus"]
 
 logger = logging.getLogger(__name__)
 
 _MAX_REASONS = 5  # the card has them all
-_OWN_ENTRIES = {"README.md", "data", "skipped.csv", "excluded.csv"}
+_OWN_ENTRIES = {CARD, "data", SKIPPED_LIST, EXCLUDED_LIST}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +67,13 @@ class PreparedCorpus:
         if self.num_reused:
             lines.append(f"{self.num_reused} of {self.num_shards} Parquet files were kept from an interrupted run")
         if self.skipped:
-            lines.append(f"{len(self.skipped)} clips left out, listed in {self.output_dir / 'skipped.csv'}")
+            lines.append(f"{len(self.skipped)} clips left out, listed in {self.output_dir / SKIPPED_LIST}")
         if self.excluded:
             total = sum(number for _, number in self.excluded)
             reasons = [f"{number} {reason}" for reason, number in self.excluded[:_MAX_REASONS]]
             if len(self.excluded) > _MAX_REASONS:
                 reasons.append(f"{len(self.excluded) - _MAX_REASONS} more reasons")
-            lines.append(
-                f"excluded files: {total} ({'; '.join(reasons)}), listed in {self.output_dir / 'excluded.csv'}"
-            )
+            lines.append(f"excluded files: {total} ({'; '.join(reasons)}), listed in {self.output_dir / EXCLUDED_LIST}")
         for reason in dict.fromkeys(reason for _, reason in self.unavailable):
             configs = [config for config, why in self.unavailable if why == reason]
             lines.append(f"not available: {_name_configs(configs)} ({reason})")
@@ -179,8 +177,8 @@ def _write(
         logger.warning("Left out: %s: %s", file, reason)
     if len(builder.skipped) == num_clips:
         raise CorpusError(f"None of the {num_clips} clips could be decoded, the first: {': '.join(builder.skipped[0])}")
-    _write_list(folder.content / "skipped.csv", builder.skipped)
-    _write_list(folder.content / "excluded.csv", [(entry.file, entry.reason) for entry in builder.excluded])
+    _write_list(folder.content / SKIPPED_LIST, builder.skipped)
+    _write_list(folder.content / EXCLUDED_LIST, [(entry.file, entry.reason) for entry in builder.excluded])
     return reports, num_reused
 
 
@@ -222,7 +220,7 @@ def _describe(
             excluded=Counter(entry.reason for entry in builder.excluded).most_common(),
         )
     )
-    card.save(content / "README.md")
+    card.save(content / CARD)
     return {
         "num_clips": audio.num_clips,
         "configs": tuple(config.name for config in configs),
@@ -260,18 +258,8 @@ def _refuse_foreign(target: Path) -> None:
         raise FileExistsError(f"{target}: is a file; name a folder that does not exist yet.")
     entries = sorted(entry.name for entry in target.iterdir())
     foreign = [entry for entry in entries if entry not in _OWN_ENTRIES]
-    if foreign or (entries and not _is_own_card(target / "README.md")):
+    if foreign or (entries and not is_prepared(target)):
         found = foreign[0] if foreign else entries[0]
         raise FileExistsError(
             f"{target}: holds {found!r}, which nvv prepare did not write; name another folder or empty this one."
         )
-
-
-def _is_own_card(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    try:
-        header = metadata_load(path) or {}
-    except (ValueError, yaml.YAMLError):  # ValueError: not text, or a header that is no mapping
-        return False
-    return "nvv" in (header.get("tags") or [])

@@ -17,25 +17,25 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import DatasetInfo, RepoFile
 from huggingface_hub.utils import validate_repo_id
 
 from ..data import CorpusError, CorpusFacts, corpus_facts
+from ..data.prepared import CARD, EXCLUDED_LIST, SKIPPED_LIST
 from ..files import write_text
+from .client_errors import CLIENT_FAILURES, describe_failure
 from .dataset_folder import DatasetFolder, read_dataset_folder
 from .licences import CopyTerms, copy_terms, find_licence
 
 __all__ = ["CheckedDataset", "DatasetPushError", "PushedDataset", "check_dataset", "push_dataset"]
 
 # What a push may replace or remove on the Hub, and its own file there.
-_OWN_FILES = re.compile(r"README\.md|skipped\.csv|excluded\.csv|data/[^/]+\.parquet")
+_OWN_FILES = re.compile("|".join([*map(re.escape, (CARD, SKIPPED_LIST, EXCLUDED_LIST)), r"data/[^/]+\.parquet"]))
 _HUB_FILE = ".gitattributes"
 _ATTRIBUTION = re.compile(r"^#+ .*(citation|cite|attribution|author|credit|source)", re.MULTILINE | re.IGNORECASE)
 
-# The HTTP library's base error (see nvv.training.push) and OSError; the client wraps what happens to a single large
-# file in a RuntimeError, and answers that it cannot use in a ValueError.
-_FAILURES = (*HfHubHTTPError.__bases__, RuntimeError, ValueError)
+# ValueError: an answer that the client cannot use.
+_FAILURES = (*CLIENT_FAILURES, ValueError)
 
 
 class DatasetPushError(RuntimeError):
@@ -252,11 +252,9 @@ def _explaining(repository_id: str, folder: Path) -> Iterator[None]:
     except DatasetPushError:
         raise
     except _FAILURES as error:
-        causes = [error, *([error.__cause__] if type(error) is RuntimeError and error.__cause__ else [])]
-        found = "; ".join(f"{type(cause).__name__}: {' '.join(str(cause).split())}" for cause in causes)
         raise DatasetPushError(
-            f"The upload of {folder} to {repository_id} failed ({found}). The folder is unharmed; run the same command "
-            "again to go on, and what has arrived is not sent twice."
+            f"The upload of {folder} to {repository_id} failed ({describe_failure(error)}). The folder is unharmed; "
+            "run the same command again to go on, and what has arrived is not sent twice."
         ) from error
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,11 +25,10 @@ from ..data import Clip, CorpusBuilder
 from ..files import replaced_when_complete, write_text
 from .shard_plan import Shard
 
-__all__ = ["ShardReport", "default_num_workers", "write_shards"]
+__all__ = ["ShardReport", "write_shards"]
 
 _ROWS_PER_GROUP = 100  # the Hub's viewer reads whole row groups
 _BYTES_PER_GROUP = 32 * 2**20
-_MAX_DEFAULT_WORKERS = 8
 _DIGEST_DIGITS = 16  # 64 bits: a chance of one in ten billion that two of 60,000 clips agree by accident
 
 
@@ -81,12 +79,6 @@ class ShardReport:
 
 class _StoppedError(Exception):
     """The run ends; raised in the workers only."""
-
-
-def default_num_workers() -> int:
-    """Return the number of processors that this process may use, at most eight."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, _MAX_DEFAULT_WORKERS)
 
 
 def write_shards(

@@ -5,18 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError
 
+from ..hub.client_errors import CLIENT_FAILURES, describe_failure
 from ..hub.model_card import CardFacts, write_model_card
 from ..hub.repository import set_repository_id
 from .arguments import NvvTrainingArguments
 
 NOT_UPLOADED = ("checkpoint-*", "checkpoint-*/**", ".partial-*", ".partial-*/**", ".cache/**", "runs/**", "*.tmp")
-
-# The HTTP library's own base error, and OSError. That library's name differs between versions of huggingface_hub, so it
-# is not imported; a refused connection is an error of the first kind, being offline or without a token of the second.
-# The client wraps what happens to a single large file in a RuntimeError.
-_FAILURES = (*HfHubHTTPError.__bases__, RuntimeError)
 
 
 class PushError(RuntimeError):
@@ -55,12 +50,10 @@ def push_run(output_dir: Path, *, training: NvvTrainingArguments, dataset_id: st
             ignore_patterns=list(NOT_UPLOADED),
             commit_message="Upload classifier, results and card",
         )
-    except _FAILURES as error:
+    except CLIENT_FAILURES as error:
         excluded = " ".join(f"--exclude '{pattern}'" for pattern in NOT_UPLOADED)
-        causes = [error, *([error.__cause__] if type(error) is RuntimeError and error.__cause__ else [])]
-        found = "; ".join(f"{type(cause).__name__}: {cause}" for cause in causes)
         raise PushError(
-            f"push_to_hub: the upload to {name} failed ({found}). The run in {output_dir} is "
+            f"push_to_hub: the upload to {name} failed ({describe_failure(error)}). The run in {output_dir} is "
             f"complete; upload it later with: hf upload {name} {output_dir} . {excluded}"
         ) from error
     return repository_id

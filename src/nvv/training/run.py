@@ -27,6 +27,7 @@ from ..hub.model_card import write_model_card
 from ..hub.repository import save_repository
 from ..loading_nvv import load_feature_extractor
 from ..modeling_nvv import NvvForAudioClassification
+from ..processors import available_processors
 from .arguments import ArgumentsError, ModelArguments, NvvTrainingArguments
 from .checkpoints import checkpoint_to_resume, prepare_output_folder, stopped_early_at
 from .config_files import RESOLVED_CONFIG_NAME, RunArguments, resolved_config, write_resolved_config
@@ -173,8 +174,7 @@ def _set_cpu_threads(training: NvvTrainingArguments) -> None:
     threads = training.cpu_threads
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1"
     if threads is None and launched and training.device.type == "cpu" and training.world_size == 1:
-        # Those this process may use, which in a container or a batch job are fewer than the machine has.
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        threads = available_processors()
     if threads is not None:
         torch.set_num_threads(threads)
 

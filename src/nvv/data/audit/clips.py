@@ -8,7 +8,6 @@ stands in the neighbour ``measures``. Own work.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ...audio import decode_audio
+from ...processors import default_num_workers
 from ..rawfiles import CorpusError
 from .findings import ClipReference
 from .fingerprint import to_8khz
@@ -28,7 +28,6 @@ from .measures import ClipMeasures, measure_clip
 
 __all__ = ["Clips", "Columns", "Row", "read_rows"]
 
-_MAX_WORKERS = 8
 _DEFAULT_COLUMNS = {"label": "label", "speaker": "speaker_id", "file": "file"}
 
 
@@ -129,7 +128,7 @@ class Clips:
         num_clips = sum(len(split) for split in dataset.values())
         if not num_clips:
             raise CorpusError(f"config {config}: holds no clips.")
-        num_workers = self.num_workers or min(_MAX_WORKERS, os.cpu_count() or 1)
+        num_workers = self.num_workers or default_num_workers()
         progress = tqdm(total=num_clips, desc=f"Listening ({config})", unit="clip", disable=not self.show_progress)
         waiting: deque[tuple[str, Future[ClipMeasures]]] = deque()
         with progress, ThreadPoolExecutor(num_workers) as pool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from . import measures
+from .measures import FULL_SCALE, MIN_CLIPPED_RUN, SILENT_BELOW_LOUDEST_DB, SILENT_DBFS
 
 __all__ = ["KINDS", "ClipReference", "Finding", "FindingKind", "Severity"]
 
@@ -78,7 +78,7 @@ class Finding:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-_SILENT_FRAME = f"a frame of 20 ms is silent when it lies {measures.SILENT_BELOW_LOUDEST_DB:g} dB below the loudest"
+_SILENT_FRAME = f"a frame of 20 ms is silent when it lies {SILENT_BELOW_LOUDEST_DB:g} dB below the loudest"
 
 KINDS: dict[str, FindingKind] = {
     "shared_speaker": FindingKind(
@@ -125,12 +125,12 @@ KINDS: dict[str, FindingKind] = {
     "silent": FindingKind(
         "Silent clips",
         Severity.WARNING,
-        f"The peak lies below {measures.SILENT_DBFS:g} dBFS: there is nothing to hear.",
+        f"The peak lies below {SILENT_DBFS:g} dBFS: there is nothing to hear.",
     ),
     "clipping": FindingKind(
         "Clipping",
         Severity.NOTE,
-        f"At least {measures.MIN_CLIPPED_RUN} samples in a row at full scale (from {measures.FULL_SCALE:g}).",
+        f"At least {MIN_CLIPPED_RUN} samples in a row at full scale (from {FULL_SCALE:g}).",
     ),
     "mostly_silence": FindingKind(
         "Mostly silence", Severity.NOTE, "More than 80 % of the frames are silent; " + _SILENT_FRAME + "."

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import datasets
 import huggingface_hub
-import yaml
 from datasets.exceptions import DatasetGenerationError
 
 from ..loading import list_corpora
 from ..own_data import load_own_data
 from ..own_folders import canonical_split
 from ..own_sources import ColumnNames, RawData, config_names, read_source
+from ..prepared import is_prepared
 from ..rawfiles import CorpusError
 from .audit import AuditReport, audit_configs
 from .clips import Columns
@@ -72,7 +72,7 @@ def audit(
         splits = _split_by(name, split_protocol, configs, columns, data_dir=data_dir, cache_dir=cache_dir)
         opened = [(split_protocol, splits)]
         return audit_configs(opened, name=str(source), num_workers=num_workers, show_progress=show_progress)
-    if _is_prepared(path):
+    if is_prepared(path):
         if data_dir is not None:
             raise CorpusError(f"{name}: holds its audio itself; leave out data_dir.")
         opened = _prepared_configs(name, _config_names(name, configs), columns=columns, cache_dir=cache_dir)
@@ -99,7 +99,7 @@ def _split_by(
     cache_dir: str | os.PathLike[str] | None,
 ) -> datasets.DatasetDict:
     """Split data of another origin as training does."""
-    if _is_prepared(Path(name)):
+    if is_prepared(Path(name)):
         raise CorpusError(f"{name}: its split protocols are configs; give --config {split_protocol} instead.")
     if len(configs) > 1 or ALL_CONFIGS in configs:
         raise CorpusError("--split-protocol goes with one --config at most.")
@@ -222,12 +222,3 @@ def _explained(name: str, function, /, *arguments, **options):
     except (DatasetGenerationError, ValueError, OSError, huggingface_hub.errors.HfHubHTTPError) as error:
         cause = error.__cause__ or error
         raise CorpusError(f"{name}: cannot be loaded ({str(cause).strip() or type(cause).__name__}).") from error
-
-
-def _is_prepared(folder: Path) -> bool:
-    """Whether ``nvv prepare`` wrote the folder: then a file name means one clip."""
-    try:
-        header = huggingface_hub.metadata_load(folder / "README.md") or {}
-    except (OSError, ValueError, yaml.YAMLError):
-        return False
-    return "nvv" in (header.get("tags") or [])
