@@ -59,6 +59,11 @@ _KNOWN: dict[str, dict[str, Any]] = {
     "microsoft/wavlm-base": _convolutional("wavlm"),
     "microsoft/wavlm-base-plus": _convolutional("wavlm"),
     "microsoft/wavlm-large": _convolutional("wavlm", large=True, pre_norm=True, conv_bias=False),
+    # Pre-trained on 125 hours of vocalizations (Koudounas et al. 2025), ReCANVo and VocalSound among them.
+    "alkiskoudounas/voc2vec": _convolutional("wav2vec2"),
+    "alkiskoudounas/voc2vec-as-pt": _convolutional("wav2vec2"),
+    "alkiskoudounas/voc2vec-ls-pt": _convolutional("wav2vec2"),
+    "alkiskoudounas/voc2vec-hubert-ls-pt": _convolutional("hubert"),
     "microsoft/unispeech-large-1500h-cv": _convolutional("unispeech", large=True, pre_norm=True),
     "microsoft/unispeech-sat-base": _convolutional("unispeech-sat"),
     "microsoft/unispeech-sat-base-plus": _convolutional("unispeech-sat"),

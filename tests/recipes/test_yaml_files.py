@@ -11,7 +11,7 @@ from nvv.training.config_files import parse_arguments
 from nvv.training.run import train
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-FILES = sorted(path for path in RECIPES.rglob("*.yaml") if path.parent.name != "accelerate_configs")
+FILES = sorted(path for path in RECIPES.rglob("*.yaml") if path.parent.name not in ("accelerate_configs", "grids"))
 WHOLE_RUNS = sorted(path for path in (RECIPES / "nonverbal_vocalization").glob("*.yaml") if path.name != "base.yaml")
 
 

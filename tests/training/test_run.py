@@ -14,13 +14,13 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForAudioClassification
 
-from nvv.training import run
 from nvv.training.arguments import ArgumentsError
 from nvv.training.checkpoints import OutputFolderError
 from nvv.training.config_files import parse_arguments
 from nvv.training.push import PushError
 from nvv.training.results import comparable_metrics
 from nvv.training.run import train
+from nvv.training.steps import set_cpu_threads
 
 TRAIN = Path(__file__).parents[2] / "recipes" / "train.py"
 
@@ -261,7 +261,7 @@ def test_cpu_threads_are_all_cores_when_accelerate_gave_one(command_line, monkey
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(7)
-        run._set_cpu_threads(parse_arguments(command_line(*options)).training)
+        set_cpu_threads(parse_arguments(command_line(*options)).training)
         threads = {"all": len(os.sched_getaffinity(0)), "as before": 7}
         assert torch.get_num_threads() == threads.get(expected, expected)
     finally:

@@ -90,6 +90,10 @@ _APACHE_BACKBONES = (
     "facebook/wav2vec2-xls-r-300m",
     "facebook/hubert-base-ls960",
     "facebook/hubert-large-ll60k",
+    "alkiskoudounas/voc2vec",  # this and the next three as their authors' repository says, koudounasalkis/voc2vec
+    "alkiskoudounas/voc2vec-as-pt",
+    "alkiskoudounas/voc2vec-ls-pt",
+    "alkiskoudounas/voc2vec-hubert-ls-pt",
 )
 
 BACKBONE_LICENCES: Mapping[str, str] = MappingProxyType(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from argparse import Action, ArgumentError, ArgumentTypeError
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -34,11 +34,13 @@ GROUPS = (ModelArguments, DataArguments, TuningArguments, NvvTrainingArguments)
 _METHODS_OF = {**OPTION_METHODS, "tuned_layers": tuple(name for name in METHODS if name not in ("full", "frozen"))}
 
 _UNSET_WORDS = ("none", "null")
+_TRAIN = "recipes/train.py"
 
 # Set by the machine or by the launcher, or secret: they belong to no recipe.
 _NOT_WRITTEN = {"hub_token", "use_cpu", "local_rank", "resume_from_checkpoint", "overwrite_output_dir", "disable_tqdm"}
 # Where things are on one machine is no part of a run, and nobody's business once the folder is pushed.
-_LOCATIONS = {"data_dir", "data_cache_dir", "output_dir", "logging_dir"}
+_LOCATIONS = {"data_dir", "data_cache_dir", "features_cache_dir", "output_dir", "logging_dir"}
+_MAY_BE_PATHS = {"corpus", "model"}
 
 
 class RunArguments(NamedTuple):
@@ -53,17 +55,17 @@ class RunArguments(NamedTuple):
 class _Parser(HfArgumentParser):
     """An `HfArgumentParser` that takes whole option names only and raises where the original ends the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: Sequence[type] = GROUPS, *, program: str = _TRAIN) -> None:
         super().__init__(
-            GROUPS,
-            prog="recipes/train.py",
-            usage="%(prog)s CONFIG.yaml [MORE.yaml ...] [--any_field value ...]",
+            groups,
+            prog=program,
+            usage="%(prog)s [CONFIG.yaml ...] [--any_field value ...]",
             allow_abbrev=False,
         )
         # The first action of a field: the second one of a boolean is its `--no_` form.
         self.by_field = {action.dest: action for action in reversed(self._actions) if action.dest != "help"}
         self.containers: dict[str, tuple[type, ...]] = {}
-        for group in GROUPS:
+        for group in groups:
             hints = get_type_hints(group)
             for field in dataclasses.fields(group):
                 kinds = get_args(hints[field.name])
@@ -114,17 +116,47 @@ def parse_arguments(arguments: Sequence[str]) -> RunArguments:
         >>> run.model.backbone
         'openai/whisper-base'
     """
+    return RunArguments(*parse_groups(arguments, GROUPS))
+
+
+def parse_groups(
+    arguments: Sequence[str],
+    groups: Sequence[type],
+    *,
+    program: str = _TRAIN,
+    defaults: Mapping[str, Any] | None = None,
+    default_output_dir: Callable[[Mapping[str, Any]], str] | None = None,
+) -> tuple[Any, ...]:
+    """Read any dataclasses of arguments from YAML files and command-line options.
+
+    Args:
+        arguments: the command line without the program's name: paths of YAML files, then options.
+        groups: the dataclasses; their field names are unique over all of them.
+        program: the recipe's name, for `--help`.
+        defaults: other defaults than the dataclasses' own; files and options override them.
+        default_output_dir: names `output_dir` after all other values where nobody gave one.
+
+    Returns:
+        One checked instance of each dataclass.
+
+    Raises:
+        ArgumentsError: as `parse_arguments`.
+        FileNotFoundError: for a YAML file that is not there.
+    """
     files, options = _split_command_line(arguments)
-    parser = _Parser()
+    parser = _Parser(groups, program=program)
     sources = [(str(file), _read_yaml(file, parser=parser)) for file in files]
     _drop_options_of_other_methods(sources, on_command_line=_named_options(options, parser=parser))
+    parser.set_defaults(**dict(defaults or {}))
     parser.set_defaults(**{name: value for _, values in sources for name, value in values.items()})
     namespace, unknown = parser.parse_known_args(options)
     if unknown:
         raise ArgumentsError(f"Command line: {_unknown(unknown[0].lstrip('-').split('=')[0], parser=parser)}")
     values = {name: None if value == [None] else value for name, value in vars(namespace).items()}
+    if default_output_dir is not None and not values["output_dir"]:
+        values["output_dir"] = default_output_dir(values)
     try:
-        return RunArguments(*(group(**_values_of(group, values)) for group in GROUPS))
+        return tuple(group(**_values_of(group, values)) for group in groups)
     except ArgumentsError:
         raise
     except ValueError as error:  # from the tuning group or from transformers
@@ -230,11 +262,11 @@ def _convert_scalar(value: Any, *, action: Action) -> Any:
     return converted
 
 
-def resolved_config(arguments: RunArguments) -> dict[str, Any]:
-    """Return the arguments as a mapping that `parse_arguments` reads back from YAML.
+def resolved_config(arguments: Iterable[Any]) -> dict[str, Any]:
+    """Return the arguments as a mapping that `parse_arguments` or `parse_groups` reads back from YAML.
 
     Args:
-        arguments: the four groups.
+        arguments: the groups, such as a `RunArguments`.
 
     Returns:
         Every field of the model, data and tuning groups, and of the training group what `nvv` defines or what differs
@@ -249,8 +281,9 @@ def resolved_config(arguments: RunArguments) -> dict[str, Any]:
             if isinstance(group, NvvTrainingArguments) and not _is_telling(group, field=field):
                 continue
             values[field.name] = _plain(getattr(group, field.name))
-    if Path(values["corpus"]).is_absolute() or values["corpus"].startswith("~"):
-        values["corpus"] = Path(values["corpus"]).name  # where it lies is not the run's, what it is called is
+    for name in _MAY_BE_PATHS & set(values):
+        if values[name] is not None and (Path(values[name]).is_absolute() or values[name].startswith("~")):
+            values[name] = Path(values[name]).name  # where it lies is not the run's, what it is called is
     return values
 
 
@@ -282,16 +315,17 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def write_resolved_config(arguments: RunArguments, file: Path) -> None:
+def write_resolved_config(arguments: Iterable[Any], file: Path, *, program: str = _TRAIN) -> None:
     """Write the arguments as YAML, to a temporary name first.
 
     Args:
-        arguments: the four groups.
+        arguments: the groups, such as a `RunArguments`.
         file: the YAML file to write.
+        program: the recipe that reads it back.
     """
     text = (
         "# Every setting of this run but its folders; feed it back with:\n"
-        "#   recipes/train.py THIS_FILE --data_dir WHERE_THE_CORPUS_IS --output_dir ANOTHER_FOLDER\n"
+        f"#   {program} THIS_FILE --data_dir WHERE_THE_CORPUS_IS --output_dir ANOTHER_FOLDER\n"
     )
     text += yaml.safe_dump(resolved_config(arguments), sort_keys=False, allow_unicode=True)
     with replaced_when_complete(file) as temporary:

@@ -7,32 +7,24 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import datasets
 import torch
 from torch import nn
-from transformers import Wav2Vec2FeatureExtractor, enable_full_determinism, set_seed
 from transformers.utils import logging
 
-from ..audio import AudioError
-from ..data import CorpusError, list_corpora
 from ..hub.model_card import write_model_card
 from ..hub.repository import save_repository
-from ..loading_nvv import load_feature_extractor
 from ..modeling_nvv import NvvForAudioClassification
-from ..processors import available_processors
-from .arguments import ArgumentsError, ModelArguments, NvvTrainingArguments
-from .checkpoints import checkpoint_to_resume, prepare_output_folder, stopped_early_at
-from .config_files import RESOLVED_CONFIG_NAME, RunArguments, resolved_config, write_resolved_config
-from .corpus import RunCorpus, load_run_corpus
-from .dataset import ClipDataset, class_balancing_weights, evenly_taken
+from .arguments import NvvTrainingArguments
+from .checkpoints import stopped_early_at
+from .config_files import RESOLVED_CONFIG_NAME, RunArguments, write_resolved_config
+from .corpus import RunCorpus
+from .dataset import ClipDataset
 from .plots import CONFUSION_MATRIX_FILE, LAYER_WEIGHTS_FILE, write_confusion_matrix, write_layer_weights
 from .push import push_run
 from .results import (
@@ -44,10 +36,19 @@ from .results import (
     write_metrics,
     write_predictions,
 )
+from .steps import (
+    EVALUATION_SPLITS,
+    blaming,
+    build_model,
+    hub_dataset_id,
+    load_clips,
+    open_output_folder,
+    run_facts,
+    seed_everything,
+    set_cpu_threads,
+)
 from .trainer import NvvTrainer
 from .tuning import apply_tuning, trainable_parameters, tuning_callbacks
-
-EVALUATION_SPLITS = ("validation", "test")
 
 logger = logging.get_logger(__name__)
 
@@ -91,17 +92,13 @@ def train(arguments: RunArguments) -> RunResult:
     started = time.monotonic()
     training = arguments.training
     output_dir = Path(training.output_dir)
-    checkpoint = _open_output_folder(arguments, output_dir=output_dir)
-    _set_cpu_threads(training)
-    _seed(training)
-    with _blaming("corpus", hint=f"The raw corpora are {', '.join(list_corpora())}; others come from the Hub."):
-        with training.main_process_first(local=False, desc="loading the corpus"):
-            corpus = load_run_corpus(arguments.data)
-        clips = make_clips(corpus, arguments)
-    with _blaming("backbone", hint="Without a network, --random_init true builds it with random weights."):
-        model, feature_extractor = build_model(arguments.model, clips["train"], training=training)
+    checkpoint = open_output_folder(arguments, training=training)
+    set_cpu_threads(training)
+    seed_everything(training)
+    corpus, clips = load_clips(arguments.data, training=training, max_seconds=arguments.model.max_seconds)
+    model, feature_extractor = build_model(arguments.model, clips["train"], training=training)
     num_steps = _num_training_steps(training, num_clips=len(clips["train"]))
-    with _blaming("tuning", hint=""):
+    with blaming("tuning", hint=""):
         model = apply_tuning(model, arguments.tuning, num_training_steps=num_steps)
     trainer = NvvTrainer(
         model,
@@ -123,152 +120,17 @@ def train(arguments: RunArguments) -> RunResult:
     timing = {"training_s": trained - started, "evaluation_s": time.monotonic() - trained}
     metrics = build_metrics(
         predictions,
-        _run_facts(arguments, trainer, corpus=corpus, timing=timing),
+        _facts(arguments, trainer, corpus=corpus, timing=timing),
         label_names=clips["train"].label_names,
         num_resamples=training.num_bootstrap_resamples,
     )
     if trainer.is_world_process_zero():
         _write_run(output_dir, trainer=trainer, metrics=metrics, predictions=predictions)
         if training.push_to_hub:
-            push_run(output_dir, training=training, dataset_id=_hub_dataset_id(arguments))
+            push_run(output_dir, training=training, dataset_id=hub_dataset_id(arguments.data))
     log_history = trainer.state.log_history
     trainer.end()
     return RunResult(output_dir=output_dir, metrics=metrics, log_history=log_history)
-
-
-def _open_output_folder(arguments: RunArguments, *, output_dir: Path) -> Path | None:
-    """Make the run's folder, or refuse it; return the checkpoint to go on from, if any."""
-    training = arguments.training
-    with training.main_process_first(local=False, desc="opening the output folder"):
-        checkpoint = checkpoint_to_resume(output_dir, training.resume_from_checkpoint)
-        if training.process_index == 0:
-            prepare_output_folder(
-                output_dir,
-                resolved_config(arguments),
-                config_name=RESOLVED_CONFIG_NAME,
-                resume=bool(training.resume_from_checkpoint),
-                overwrite=training.overwrite_output_dir,
-            )
-    return checkpoint
-
-
-@contextmanager
-def _blaming(field: str, *, hint: str) -> Iterator[None]:
-    """Turn what a step finds wrong with the arguments into an `ArgumentsError`; the recipes print those as one line."""
-    try:
-        yield
-    except (ArgumentsError, AudioError, CorpusError):
-        raise
-    except ValueError as error:
-        raise ArgumentsError(str(error)) from error
-    except OSError as error:  # the Hub's and the datasets library's errors among them
-        raise ArgumentsError(f"{field}: {str(error).splitlines()[0]} {hint}") from error
-
-
-def _set_cpu_threads(training: NvvTrainingArguments) -> None:
-    """Set the number of threads; see `NvvTrainingArguments.cpu_threads`.
-
-    Without a configuration file, `accelerate launch` sets OMP_NUM_THREADS to 1 even where it starts one process on a
-    machine of many cores.
-    """
-    threads = training.cpu_threads
-    launched = "ACCELERATE_MIXED_PRECISION" in os.environ and os.environ.get("OMP_NUM_THREADS") == "1"
-    if threads is None and launched and training.device.type == "cpu" and training.world_size == 1:
-        threads = available_processors()
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
-def _seed(training: NvvTrainingArguments) -> None:
-    """Seed every generator, before anything is drawn: the head's and the adapters' weights too."""
-    if training.full_determinism:
-        enable_full_determinism(training.seed)
-    else:
-        set_seed(training.seed)
-
-
-def make_clips(corpus: RunCorpus, arguments: RunArguments) -> dict[str, ClipDataset]:
-    """Make the datasets of a run.
-
-    Args:
-        corpus: the recordings.
-        arguments: the four groups of arguments.
-
-    Returns:
-        `train`, `validation` and `test`.
-
-    Raises:
-        ValueError: for a split without clips or without labels.
-        AudioError: for a clip that cannot be decoded, where that was not found out when the corpus was built.
-    """
-    clips = {
-        split: _clip_dataset(corpus.splits[split], split=split, arguments=arguments)
-        for split in ("train", *EVALUATION_SPLITS)
-    }
-    if not corpus.was_decoded:
-        for split in clips.values():
-            split.check_audio()  # here, and not after hours of training
-    return clips
-
-
-def _clip_dataset(split_clips: datasets.Dataset, *, split: str, arguments: RunArguments) -> ClipDataset:
-    data, is_training = arguments.data, split == "train"
-    return ClipDataset(
-        evenly_taken(split_clips, num_clips=data.max_train_clips if is_training else data.max_evaluation_clips),
-        max_seconds=arguments.model.max_seconds,
-        random_crops=is_training,
-        seed=arguments.training.seed,
-        memory_mebibytes=data.decoded_audio_mebibytes,
-    )
-
-
-def build_model(
-    model_arguments: ModelArguments, train_clips: ClipDataset, *, training: NvvTrainingArguments
-) -> tuple[NvvForAudioClassification, Wav2Vec2FeatureExtractor]:
-    """Build the classifier, untuned, and the feature extractor that belongs to it.
-
-    Args:
-        model_arguments: backbone, head and front-end.
-        train_clips: gives the labels and, for a class-balanced loss, their counts.
-        training: seed and loss.
-
-    Returns:
-        The model in fp32 on the CPU, and its feature extractor.
-
-    Raises:
-        ValueError: for fields that the backbone cannot satisfy, such as a layer it does not have.
-    """
-    names = train_clips.label_names
-    weights = None
-    if training.class_balanced_loss:
-        weights = class_balancing_weights(train_clips.labels, label_names=names)
-    model = NvvForAudioClassification.from_backbone(
-        model_arguments.backbone,
-        revision=model_arguments.backbone_revision,
-        random_init=model_arguments.random_init,
-        seed=training.seed,
-        num_backbone_layers=model_arguments.num_backbone_layers,
-        layers=model_arguments.summed_layers,
-        use_weighted_layer_sum=model_arguments.use_weighted_layer_sum,
-        head=model_arguments.head,
-        pooling=model_arguments.pooling,
-        projection_size=model_arguments.projection_size,
-        head_dropout=model_arguments.head_dropout,
-        label_smoothing=model_arguments.label_smoothing,
-        class_weights=weights,
-        padding=model_arguments.padding,
-        padding_seconds=model_arguments.padding_seconds,
-        pool_padding=model_arguments.pool_padding,
-        max_seconds=model_arguments.max_seconds,
-        layerdrop=model_arguments.layerdrop,
-        apply_spec_augment=model_arguments.apply_spec_augment,
-        id2label=dict(enumerate(names)),
-        label2id={name: index for index, name in enumerate(names)},
-    )
-    feature_extractor = load_feature_extractor(
-        model_arguments.backbone, random_init=model_arguments.random_init, revision=model_arguments.backbone_revision
-    )
-    return model, feature_extractor
 
 
 def _num_training_steps(training: NvvTrainingArguments, *, num_clips: int) -> int:
@@ -316,49 +178,25 @@ def _predict(trainer: NvvTrainer, clips: ClipDataset, *, split: str) -> SplitPre
     )
 
 
-def _run_facts(
-    arguments: RunArguments, trainer: NvvTrainer, *, corpus: RunCorpus, timing: Mapping[str, float]
-) -> RunFacts:
+def _facts(arguments: RunArguments, trainer: NvvTrainer, *, corpus: RunCorpus, timing: Mapping[str, float]) -> RunFacts:
     """Collect what the run knows about itself."""
-    state, training = trainer.state, arguments.training
-    config = _bare(trainer).config
-    counts = trainable_parameters(trainer.model)
+    state = trainer.state
     best = [
         entry for entry in state.log_history if entry.get("step") == state.best_global_step and "eval_loss" in entry
     ]
-    groups = ("model", "data", "tuning", "training")
-    everything = resolved_config(arguments)
-    return RunFacts(
-        corpus=corpus.facts,
-        corpus_config=corpus.protocol,
-        backbone_id=_public_name(config.backbone_id),
-        backbone_revision=config.backbone_revision,
-        random_init=config.random_init,
+    return run_facts(
+        arguments._asdict(),
+        corpus=corpus,
+        model=_bare(trainer),
+        counts=trainable_parameters(trainer.model),
+        training=arguments.training,
         method=arguments.tuning.method,
         tuned_layers=arguments.tuning.tuned_layers,
-        total_parameters=counts.total,
-        trainable_parameters=counts.trainable,
-        seed=training.seed,
-        device=_device_in_words(training.device),
-        config={
-            name: {field: everything[field] for field in vars(group) if field in everything}
-            for name, group in zip(groups, arguments, strict=True)
-        },
         best_step=state.best_global_step,
         best_epoch=best[0]["epoch"] if best else None,
         best_validation_score=state.best_metric,
-        selection_metric=training.metric_for_best_model,
-        timing={**timing, "processes": training.world_size},
+        timing=timing,
     )
-
-
-def _public_name(backbone_id: str) -> str:
-    """Return a Hub id or relative folder as it is, and of an absolute path, which names the machine, the last part."""
-    return Path(backbone_id).name if Path(backbone_id).is_absolute() else backbone_id
-
-
-def _device_in_words(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _bare(trainer: NvvTrainer) -> NvvForAudioClassification:
@@ -390,9 +228,3 @@ def _write_run(
         )
     write_metrics(output_dir / METRICS_FILE, metrics)
     write_model_card(output_dir)
-
-
-def _hub_dataset_id(arguments: RunArguments) -> str | None:
-    """Return the corpus's id where it came from the Hub."""
-    corpus = arguments.data.corpus
-    return corpus if "/" in corpus and not Path(corpus).exists() else None
