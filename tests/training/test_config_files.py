@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass, field
 
 import pytest
 import yaml
 
-from nvv.training.arguments import ArgumentsError
-from nvv.training.config_files import parse_arguments, resolved_config, write_resolved_config
+from nvv.training.arguments import ArgumentsError, DataArguments
+from nvv.training.config_files import parse_arguments, parse_groups, resolved_config, write_resolved_config
 
 
 @pytest.fixture
@@ -173,3 +174,41 @@ def test_resolved_config_gives_the_same_run_when_fed_back(write_yaml, tmp_path):
     assert again.training.bf16
     assert "secret" not in written.read_text(encoding="utf-8")
     assert "use_cpu" not in yaml.safe_load(written.read_text(encoding="utf-8"))
+
+
+@dataclass
+class _ExtraArguments:
+    temperature: float = field(default=1.0, metadata={"help": "Of nothing."})
+    output_dir: str | None = field(default=None, metadata={"help": "Where to."})
+
+
+def test_any_groups_are_read_by_the_same_rules(write_yaml):
+    groups = (DataArguments, _ExtraArguments)
+    file = write_yaml("a.yaml", "temperature: 1e-1\ncorpus: vivae\n")
+    data, extra = parse_groups([str(file), "--corpus", "recanvo"], groups)
+    assert (data.corpus, extra.temperature, extra.output_dir) == ("recanvo", 0.1, None)
+    with pytest.raises(ArgumentsError, match="no field is called 'backbone'"):
+        parse_groups(["--backbone", "openai/whisper-tiny"], groups)
+
+
+def test_defaults_of_a_recipe_stand_below_files_and_options(write_yaml):
+    groups = (DataArguments, _ExtraArguments)
+    file = write_yaml("a.yaml", "temperature: 3\n")
+    for arguments, expected in (([], 2.0), ([str(file)], 3.0), ([str(file), "--temperature", "4"], 4.0)):
+        assert parse_groups(arguments, groups, defaults={"temperature": 2.0})[1].temperature == expected
+
+
+def test_output_folder_is_named_after_the_other_values_when_nobody_names_it():
+    groups = (DataArguments, _ExtraArguments)
+
+    def name(values):
+        return f"runs/{values['corpus']}"
+
+    assert parse_groups(["--corpus", "vivae"], groups, default_output_dir=name)[1].output_dir == "runs/vivae"
+    assert parse_groups(["--output_dir", "mine"], groups, default_output_dir=name)[1].output_dir == "mine"
+
+
+def test_resolved_config_keeps_of_absolute_paths_the_last_part(tmp_path):
+    values = resolved_config([DataArguments(corpus=str(tmp_path / "sounds"), data_dir=str(tmp_path))])
+    assert values["corpus"] == "sounds"
+    assert "data_dir" not in values

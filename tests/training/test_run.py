@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors import safe_open
 from transformers import AutoModelForAudioClassification
 
@@ -20,7 +19,6 @@ from nvv.training.config_files import parse_arguments
 from nvv.training.push import PushError
 from nvv.training.results import comparable_metrics
 from nvv.training.run import train
-from nvv.training.steps import set_cpu_threads
 
 TRAIN = Path(__file__).parents[2] / "recipes" / "train.py"
 
@@ -242,30 +240,6 @@ def test_validation_while_training_is_the_same_with_one_and_two_processes(comman
     names = [name for name in logs[0] if name not in ("eval_runtime",) and not name.endswith("_per_second")]
     assert "eval_loss" in names
     assert {name: logs[0][name] for name in names} == pytest.approx({name: logs[1][name] for name in names}, abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("environment", "options", "expected"),
-    [
-        # as `accelerate launch` leaves it for one process on a CPU
-        ({"ACCELERATE_MIXED_PRECISION": "no", "OMP_NUM_THREADS": "1"}, [], "all"),
-        ({"ACCELERATE_MIXED_PRECISION": "no", "OMP_NUM_THREADS": "1"}, ["--cpu_threads", "3"], 3),
-        ({"ACCELERATE_MIXED_PRECISION": "no", "OMP_NUM_THREADS": "5"}, [], "as before"),
-        ({"OMP_NUM_THREADS": "1"}, [], "as before"),
-    ],
-)
-def test_cpu_threads_are_all_cores_when_accelerate_gave_one(command_line, monkeypatch, environment, options, expected):
-    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(7)
-        set_cpu_threads(parse_arguments(command_line(*options)).training)
-        threads = {"all": len(os.sched_getaffinity(0)), "as before": 7}
-        assert torch.get_num_threads() == threads.get(expected, expected)
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
