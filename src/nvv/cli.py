@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -168,6 +169,31 @@ def audit(
     typer.echo(f"Report: {folder / 'report.md'}")
     if report.leaks:
         raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="A run's folder, which holds predictions.csv.")],
+    run_b: Annotated[Path, typer.Argument(help="The folder of a run on the same clips.")],
+    split: Annotated[str, typer.Option(help="Split to compare on.")] = "test",
+    unit: Annotated[
+        str, typer.Option(help="What is resampled: clip, or speaker for whole speakers where all are known.")
+    ] = "clip",
+    num_resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 10_000,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the comparison to this file.")] = None,
+) -> None:
+    """Test whether two runs differ: a paired bootstrap over the clips, or the speakers, that both answered."""
+    from .files import write_text
+    from .training.comparison import compare_runs, comparison_table
+
+    try:
+        comparison = compare_runs(run_a, run_b, split=split, unit=unit, num_resamples=num_resamples)
+        if json_file is not None:
+            write_text(json_file, json.dumps(comparison, indent=2, ensure_ascii=False) + "\n")
+    except (ValueError, OSError) as error:
+        typer.echo(f"nvv compare: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(comparison_table(comparison))
 
 
 def main() -> None:

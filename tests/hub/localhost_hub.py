@@ -2,8 +2,8 @@
 
 It speaks what `huggingface_hub` and `datasets` ask of the Hub when Xet is switched off (`HF_HUB_DISABLE_XET=1`): who am
 I, create, inspect and list a repository, the plain large-file protocol, commits, branches, and downloads with ETag and
-commit. Models and datasets alike. Everything is kept in memory; every request is in `log`; `fail_next` makes requests
-fail. What the answers look like is taken from the client's source, which reads them.
+commit. Models, datasets and Spaces alike. Everything is kept in memory; every request is in `log`; `fail_next` makes
+requests fail. What the answers look like is taken from the client's source, which reads them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Repository:
     """One repository with its whole history: commit to path to file, and branch to commits, the newest last."""
 
     id: str
-    kind: str  # "model", "dataset"
+    kind: str  # "model", "dataset", "space"
     private: bool
     commits: dict[str, dict[str, StoredFile]] = field(default_factory=dict)
     branches: dict[str, list[str]] = field(default_factory=lambda: {"main": []})
@@ -146,6 +146,9 @@ class LocalhostHub:
     def dataset(self, repository_id: str) -> Repository:
         return self.repositories["dataset", repository_id]
 
+    def space(self, repository_id: str) -> Repository:
+        return self.repositories["space", repository_id]
+
     def requests(self, method: str = ".*", pattern: str = "") -> list[LoggedRequest]:
         """Return the logged requests with this method whose path holds the pattern."""
         with self.lock:
@@ -205,8 +208,8 @@ class _Refused(Exception):
 
 
 _REPOSITORY = r"(?P<name>[\w.-]+/[\w.-]+)"
-_API = rf"/api/(?P<kind>model|dataset)s/{_REPOSITORY}"
-_PREFIXED = rf"/(?P<kind>datasets/)?{_REPOSITORY}"
+_API = rf"/api/(?P<kind>model|dataset|space)s/{_REPOSITORY}"
+_PREFIXED = rf"/(?P<kind>datasets/|spaces/)?{_REPOSITORY}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -294,7 +297,7 @@ class _Handler(BaseHTTPRequestHandler):
         return account is not None and namespace in (account["name"], *account["orgs"])
 
     def _repository(self, kind: str, name: str, *, write: bool = False) -> Repository:
-        kind = "dataset" if kind.startswith("dataset") else "model"
+        kind = next((known for known in ("dataset", "space") if kind.startswith(known)), "model")
         repository = self.hub.repositories.get((kind, name))
         may_write = self._may_write(name.split("/")[0])
         if repository is None or (repository.private and not may_write):
@@ -327,7 +330,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(401, "Invalid username or password.")
         namespace, kind = asked.get("organization") or account["name"], asked.get("type") or "model"
         name = f"{namespace}/{asked['name']}"
-        url = f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}"
+        url = f"{self.hub.url}/{'' if kind == 'model' else f'{kind}s/'}{name}"
         if not self._may_write(namespace):
             raise _Refused(403, f'You don\'t have the rights to create a {kind} under the namespace "{namespace}"')
         if (kind, name) in self.hub.repositories:
@@ -438,7 +441,7 @@ class _Handler(BaseHTTPRequestHandler):
         for line in lines:
             self._apply(files, line["key"], line["value"])
         commit = repository.add_commit(revision, files, header["summary"])
-        url = f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}/commit/{commit}"
+        url = f"{self.hub.url}/{'' if kind == 'model' else f'{kind}s/'}{name}/commit/{commit}"
         return {"success": True, "commitOid": commit, "commitUrl": url, "hookOutput": ""}
 
     def _apply(self, files: dict[str, StoredFile], key: str, value: dict[str, Any]) -> None:

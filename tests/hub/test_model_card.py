@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import json
 import re
@@ -122,6 +123,26 @@ def test_whole_card_reads_as_expected(facts):
     # Read by eye when it was written; after an intended change, write str(render_model_card(facts)) there and read it.
     expected = Path(__file__).with_name("expected_model_card.md").read_text(encoding="utf-8")
     assert str(render_model_card(facts)) == expected
+
+
+def test_intervals_over_speakers_stand_beside_those_over_clips_when_known(facts):
+    metrics = copy.deepcopy(dict(facts.metrics))
+    for result in metrics["splits"].values():
+        result["interval"]["units"] = ["clip", "speaker"]
+        for score in result["scores"].values():
+            score.update(speaker_low=0.25, speaker_high=0.75)
+    text = str(render_model_card(dataclasses.replace(facts, metrics=metrics)))
+    assert "| macro-F1 | 60.0 [50.0, 65.0] [25.0, 75.0] |" in text
+    assert "in brackets the 95 % bootstrap intervals." in text
+    assert "clips (first brackets) or whole speakers (second) are drawn" in text
+
+
+def test_protocol_that_tests_on_what_chose_the_checkpoint_says_so(facts):
+    metrics = copy.deepcopy(dict(facts.metrics))
+    metrics["corpus"]["protocol_note"] = "The held-out fold chooses the checkpoint."
+    text = str(render_model_card(dataclasses.replace(facts, metrics=metrics)))
+    assert "The held-out fold chooses the checkpoint. Intervals:" in text
+    assert "the test split was only reported" not in text
 
 
 def test_metadata_is_read_back_by_the_hub_library_when_saved(facts, tmp_path):

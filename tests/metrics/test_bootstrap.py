@@ -91,9 +91,36 @@ def test_speaker_interval_is_wider_when_speakers_are_all_right_or_all_wrong():
 def test_speaker_resamples_are_the_same_when_worked_through_in_parts(labels, monkeypatch):
     speakers = np.arange(700) // 3
     whole = resampled_confusions(*labels, num_labels=16, groups=speakers, num_resamples=64)
-    monkeypatch.setattr("nvv.metrics.bootstrap._MAX_COUNTS_AT_ONCE", 10 * 234)
+    monkeypatch.setattr("nvv.metrics.resampling._MAX_COUNTS_AT_ONCE", 10 * 234)
     parts = resampled_confusions(*labels, num_labels=16, groups=speakers, num_resamples=64)
     np.testing.assert_array_equal(whole, parts)
+
+
+@pytest.mark.parametrize("unit", ["clip", "speaker"])
+def test_intervals_hold_the_true_scores_as_often_as_they_say(unit):
+    generator = np.random.default_rng(6)
+    shares = np.array([0.4, 0.3, 0.2, 0.1])
+    right = np.array([0.9, 0.7, 0.6, 0.8])
+    # Wrong answers are any of the three other classes. The true scores are those of the expected confusion matrix.
+    expected = shares[:, None] * np.where(np.eye(4, dtype=bool), right[:, None], (1 - right)[:, None] / 3)
+    true = {name: float(value) for name, value in scores_from_confusion(expected).items()}
+    held = dict.fromkeys(("accuracy", "uar", "macro_f1"), 0)
+    for seed in range(300):
+        references = generator.choice(4, 240, p=shares)
+        groups, luck = None, generator.random(240)
+        if unit == "speaker":  # half of all clips share their speaker's luck, so that clips are not independent
+            groups = np.repeat(np.arange(60), 4)
+            luck = np.where(generator.random(240) < 0.5, generator.random(60)[groups], luck)
+        others = (references + generator.integers(1, 4, 240)) % 4
+        predictions = np.where(luck < right[references], references, others)
+        intervals = bootstrap_intervals(
+            references, predictions, num_labels=4, groups=groups, num_resamples=400, seed=seed
+        )
+        for name in held:
+            low, high = intervals[name]
+            held[name] += low <= true[name] <= high
+    for name, count in held.items():
+        assert 0.90 <= count / 300 <= 0.98, name  # 0.95 with a standard error of 0.013
 
 
 def test_same_seed_gives_the_same_intervals_and_another_seed_others(labels):

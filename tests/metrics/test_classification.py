@@ -8,6 +8,7 @@ from nvv.metrics import (
     chance_levels,
     classification_scores,
     confusion_matrix,
+    label_scores,
     per_class_scores,
     scores_from_confusion,
 )
@@ -152,3 +153,39 @@ def test_chance_levels_equal_known_expectations():
 
 def test_majority_is_the_first_class_when_several_are_as_frequent():
     assert chance_levels([1, 2], num_labels=3)["majority"]["accuracy"] == 0.5
+
+
+def test_label_scores_are_classification_scores_when_no_labels_are_named():
+    references, predictions = random_labels(50, 9, seed=6)
+    expected = classification_scores(references, predictions, num_labels=9)
+    assert label_scores(references, predictions) == {**expected, "weighted_recall": expected["accuracy"]}
+    # labels need not be numbered without gaps
+    assert label_scores(references * 1_000_000, predictions * 1_000_000)["uar"] == expected["uar"]
+
+
+def test_label_scores_equal_scikit_learn_when_labels_are_named():
+    for seed in range(30):
+        references, predictions = random_labels(25, 8, seed=seed)
+        labels = np.random.default_rng(seed).permutation(12)[: seed % 12 + 1]  # some of which never occur
+        scores = label_scores(references, predictions, labels=labels)
+        for average in ("macro", "weighted"):
+            columns = sklearn.metrics.precision_recall_fscore_support(
+                references, predictions, labels=labels, average=average, zero_division=0
+            )
+            found = [scores[f"{average}_{name}"] for name in ("precision", "recall", "f1")]
+            assert found == pytest.approx(columns[:3], abs=1e-12)
+        assert scores["uar"] == scores["macro_recall"]
+        assert scores["accuracy"] == pytest.approx(np.mean(references == predictions))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": [0, 0]}, r"labels: expected each class once, found \[0, 0\]"),
+        ({"labels": [5], "num_labels": 4}, "labels: expected labels from 0 to 3"),
+        ({"num_labels": 2}, "references: expected labels from 0 to 1"),
+    ],
+)
+def test_label_scores_name_the_fault_when_labels_are_unusable(options, message):
+    with pytest.raises(ValueError, match=message):
+        label_scores([0, 2], [0, 1], **options)

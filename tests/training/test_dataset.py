@@ -25,6 +25,15 @@ def test_clip_is_cut_from_the_start_when_evaluated(make_split):
     np.testing.assert_array_equal(cut, whole[:8_000])
 
 
+def test_clip_is_cut_from_the_start_when_asked_though_it_is_for_training(make_split):
+    split = make_split([1.0])
+    dataset = ClipDataset(split, max_seconds=0.5, random_crops=True, seed=3)
+    assert dataset.max_seconds == 0.5
+    whole = ClipDataset(split, max_seconds=2.0)[0]["input_values"]
+    np.testing.assert_array_equal(dataset.from_start(0), whole[:8_000])
+    assert dataset.encoded(0)["bytes"] == split.data.column("audio")[0].as_py()["bytes"]
+
+
 def test_crops_differ_between_epochs_and_clips_when_random(make_split):
     dataset = ClipDataset(make_split([2.0, 2.0], labels=[0, 0]), max_seconds=0.5, random_crops=True, seed=3)
     first = [dataset[(0, epoch)]["input_values"] for epoch in range(5)]

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from nvv.training.predictions import ResultsError, SplitPredictions, read_predictions, write_predictions
+from nvv.training.predictions import (
+    ResultsError,
+    SplitPredictions,
+    can_draw_speakers,
+    read_predictions,
+    write_predictions,
+)
 
 LABELS = ["cough", "laugh, nervous", "sigh"]
 
@@ -110,3 +116,11 @@ def test_reading_names_file_and_line_when_the_table_is_another(tmp_path, text, m
     with pytest.raises(ResultsError, match=message) as caught:
         read_predictions(path)
     assert "predictions.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("speakers", "expected"),
+    [(["A", "B", "A"], True), (None, False), (["A", "", "B"], False), (["A", "A"], False), ([], False)],
+)
+def test_speakers_can_be_drawn_when_all_are_known_and_there_are_two(speakers, expected):
+    assert can_draw_speakers(speakers) is expected

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sklearn.metrics
 
+from nvv.metrics import bootstrap_intervals
 from nvv.training.results import (
     ResultsError,
     RunFacts,
@@ -115,12 +116,37 @@ def test_split_scores_equal_scikit_learn(splits, metrics):
     assert test["chance"]["majority"]["uar"] == pytest.approx(1 / 3)
 
 
+def test_scores_have_intervals_over_clips_and_over_speakers(splits):
+    results = split_results(splits[1], label_names=LABELS)
+    arguments = {"num_labels": 4, "num_resamples": 1_000}
+    true, predicted = splits[1].references, splits[1].predictions
+    by_clip = bootstrap_intervals(true, predicted, **arguments)
+    by_speaker = bootstrap_intervals(true, predicted, groups=splits[1].speaker_ids, **arguments)
+    for name, score in results["scores"].items():
+        assert (score["low"], score["high"]) == by_clip[name]
+        assert (score["speaker_low"], score["speaker_high"]) == by_speaker[name]
+    assert by_clip["uar"] != by_speaker["uar"]
+    assert (results["interval"]["unit"], results["interval"]["units"]) == ("clip", ["clip", "speaker"])
+
+
+@pytest.mark.parametrize(
+    "speakers",
+    [None, ["S0"] * 39 + [""], ["S0"] * 40],
+    ids=["unknown", "one clip's unknown", "a single speaker"],
+)
+def test_scores_have_no_interval_over_speakers_when_they_cannot_be_drawn(splits, speakers):
+    results = split_results(dataclasses.replace(splits[1], speaker_ids=speakers), label_names=LABELS)
+    assert set(results["scores"]["uar"]) == {"value", "low", "high"}
+    assert results["interval"]["units"] == ["clip"]
+
+
 def test_intervals_are_other_ones_when_speakers_are_drawn(splits):
     clips = split_results(splits[1], label_names=LABELS)
     speakers = split_results(splits[1], label_names=LABELS, interval_unit="speaker")
     assert clips["scores"]["uar"]["value"] == speakers["scores"]["uar"]["value"]
     assert clips["scores"]["uar"]["low"] != speakers["scores"]["uar"]["low"]
-    assert speakers["interval"]["unit"] == "speaker"
+    assert speakers["scores"]["uar"]["low"] == speakers["scores"]["uar"]["speaker_low"]
+    assert (speakers["interval"]["unit"], speakers["interval"]["units"]) == ("speaker", ["speaker"])
 
 
 def test_comparable_part_is_equal_when_only_time_and_place_differ(splits, facts, metrics):
@@ -159,6 +185,14 @@ def test_metrics_with_nan_are_refused_by_name_and_the_old_file_stays(metrics, tm
         write_metrics(path, metrics)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_run_without_a_backbone_has_none_in_the_file(splits, facts, tmp_path):
+    baseline = dataclasses.replace(facts, backbone_id=None, backbone_revision=None, method="majority")
+    path = write_metrics(
+        tmp_path / "metrics.json", build_metrics(splits, baseline, label_names=LABELS, num_resamples=20)
+    )
+    assert read_metrics(path)["backbone"] == {"id": None, "revision": None, "random_init": False}
 
 
 def test_plain_values_refuse_what_json_cannot_hold():

@@ -208,9 +208,11 @@ def _results_caption(facts: CardFacts) -> str:
     for name, result in facts.metrics["splits"].items():
         speakers = f" by {result['num_speakers']} speakers" if result.get("num_speakers") else ""
         parts.append(f"{name} {result['num_clips']} clips{speakers}")
+    has_two = any(len(result["interval"].get("units", ())) > 1 for result in facts.metrics["splits"].values())
+    interval = "intervals" if has_two else "interval"
     return (
         f"{_corpus_name(facts)}, split protocol `{facts.metrics['corpus']['config']}`: {', '.join(parts)}. "
-        "Scores in per cent; in brackets the 95 % bootstrap interval."
+        f"Scores in per cent; in brackets the 95 % bootstrap {interval}."
     )
 
 
@@ -222,7 +224,10 @@ def _results_table(facts: CardFacts) -> str:
         row = [title]
         for result in splits.values():
             score = result["scores"][name]
-            row.append(f"{_percent(score['value'])} [{_percent(score['low'])}, {_percent(score['high'])}]")
+            cell = f"{_percent(score['value'])} [{_percent(score['low'])}, {_percent(score['high'])}]"
+            if "speaker_low" in score:
+                cell += f" [{_percent(score['speaker_low'])}, {_percent(score['speaker_high'])}]"
+            row.append(cell)
         if "test" in splits:
             chance = splits["test"]["chance"]
             row += [_percent(chance["majority"][name]), _percent(chance["random"][name])]
@@ -235,9 +240,15 @@ def _results_notes(facts: CardFacts) -> str:
     training = facts.metrics["training"]
     chosen = _SCORES.get(training["selection_metric"], training["selection_metric"])
     drawn = "whole speakers are" if interval["unit"] == "speaker" else "clips are"
-    return (
+    if len(interval.get("units", ())) > 1:
+        drawn = "clips (first brackets) or whole speakers (second) are"
+    note = facts.metrics["corpus"].get("protocol_note")
+    fairness = note or (
         f"The validation split chose the checkpoint (by {chosen}), so its scores are optimistic; the test split was "
-        f"only reported. Intervals: {interval['method']}, {interval['num_resamples']:,} resamples in which {drawn} "
+        "only reported."
+    )
+    return (
+        f"{fairness} Intervals: {interval['method']}, {interval['num_resamples']:,} resamples in which {drawn} "
         "drawn. They cover the chance of which clips were tested, not that of another training run."
     )
 
@@ -336,7 +347,8 @@ def _speaker_limits(metrics: Mapping[str, Any]) -> list[str]:
         return [f"{shared} speakers are in more than one split: new voices may score lower."]
     test = metrics["splits"].get("test")
     are_unknown = test is not None and test.get("num_speakers") is None
-    if metrics["corpus"]["config"] == "stratified" or are_unknown:
+    ignores_speakers = metrics["corpus"]["config"].startswith(("stratified", "voc2vec_fold_"))
+    if ignores_speakers or are_unknown:
         return ["Speakers of the test clips may also be in the training clips: new voices may score lower."]
     return []
 

@@ -15,16 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .classification import check_label_pairs, classification_scores, scores_from_confusion
-
-_MAX_COUNTS_AT_ONCE = 20_000_000
-"""Resampled counts held at once; more are worked through in parts, to bound memory at about 160 MB."""
-
-
-def _occupied_cells(
-    references: NDArray[np.int64], predictions: NDArray[np.int64], *, num_labels: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the confusion cells that occur (cells,) and each clip's position in that list (clips,)."""
-    return np.unique(references * num_labels + predictions, return_inverse=True)
+from .resampling import check_resampling, merge_kinds, resampled_kinds
 
 
 def resampled_confusions(
@@ -53,28 +44,9 @@ def resampled_confusions(
         ValueError: for labels as in `check_label_pairs`, for `groups` of another length, for fewer than one resample.
     """
     true, predicted = check_label_pairs(references, predictions, num_labels=num_labels)
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples: expected at least 1, found {num_resamples}.")
-    cells, cell_of_clip = _occupied_cells(true, predicted, num_labels=num_labels)
-    generator = np.random.default_rng(seed)
-    confusions = np.zeros((num_resamples, num_labels * num_labels), dtype=np.int64)
-    if groups is None:
-        frequencies = np.bincount(cell_of_clip) / true.size
-        confusions[:, cells] = generator.multinomial(true.size, frequencies, size=num_resamples)
-    else:
-        names = np.asarray(groups)
-        if names.shape != true.shape:
-            raise ValueError(f"groups: expected one for each of the {true.size} clips, found shape {names.shape}.")
-        speakers, speaker_of_clip = np.unique(names, return_inverse=True)
-        by_speaker = np.zeros((speakers.size, cells.size))  # float: the product below then runs in BLAS, and is exact
-        np.add.at(by_speaker, (speaker_of_clip, cell_of_clip), 1)
-        equal = np.full(speakers.size, 1 / speakers.size)
-        step = max(1, _MAX_COUNTS_AT_ONCE // speakers.size)
-        for start in range(0, num_resamples, step):
-            stop = min(start + step, num_resamples)
-            times = generator.multinomial(speakers.size, equal, size=stop - start)  # (resamples, speakers)
-            confusions[start:stop, cells] = np.rint(times @ by_speaker).astype(np.int64)
-    return confusions.reshape(num_resamples, num_labels, num_labels)
+    codes, kind_of_clip = np.unique(true * num_labels + predicted, return_inverse=True)
+    draws = resampled_kinds(kind_of_clip, groups=groups, num_resamples=num_resamples, seed=seed)
+    return np.concatenate([merge_kinds(counts, codes, num_labels=num_labels) for counts in draws])
 
 
 def bootstrap_intervals(
@@ -112,8 +84,7 @@ def bootstrap_intervals(
         >>> low <= 0.75 <= high
         True
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence: expected a share between 0 and 1, found {confidence}.")
+    check_resampling(num_resamples=num_resamples, confidence=confidence)
     confusions = resampled_confusions(
         references, predictions, num_labels=num_labels, groups=groups, num_resamples=num_resamples, seed=seed
     )

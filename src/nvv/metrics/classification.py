@@ -10,7 +10,12 @@ What is defined where a class is missing:
   predictions, and a class with nothing to divide by counts 0: scikit-learn's default with `zero_division=0`.
 - `weighted_f1` and `weighted_precision` weigh each class by its number of references. (Weighted recall is accuracy.)
 
-So no score is ever NaN: one clip, and a classifier that gives everything one class, have scores too.
+So no score is ever NaN: one clip, and a classifier that gives everything one class, have scores too. Where the classes
+to average over are named (`labels`), exactly these count, and one that does not occur counts 0: scikit-learn's and
+audmetric's `labels`.
+
+The `evaluate` modules beside this file take it along when they are loaded by path or from the Hub, without `nvv`: so it
+imports nothing of `nvv`.
 
 Source: own work; the definitions are those of scikit-learn's `balanced_accuracy_score` and
 `precision_recall_fscore_support`.
@@ -22,7 +27,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import confusion_matrix as _count_pairs
 
 SCORE_NAMES = (
     "accuracy",
@@ -35,6 +39,8 @@ SCORE_NAMES = (
 )
 
 _NUM_RANDOM_DRAWS = 2_000
+_LARGEST_LABEL = 2**31
+"""Labels of unknown number lie below this one."""
 
 
 def _check_labels(values: ArrayLike, *, name: str, num_labels: int) -> NDArray[np.int64]:
@@ -103,19 +109,24 @@ def confusion_matrix(references: ArrayLike, predictions: ArrayLike, *, num_label
         [[1, 1], [0, 1]]
     """
     true, predicted = check_label_pairs(references, predictions, num_labels=num_labels)
-    return _count_pairs(true, predicted, labels=np.arange(num_labels)).astype(np.int64)
+    return np.bincount(true * num_labels + predicted, minlength=num_labels**2).reshape(num_labels, num_labels)
 
 
 def _divide(numerator: NDArray, denominator: NDArray) -> NDArray[np.float64]:
     """Divide, giving 0 where the denominator is 0."""
+    numerator, denominator = np.asarray(numerator), np.asarray(denominator)
     return np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0)
 
 
-def scores_from_confusion(confusion: ArrayLike) -> dict[str, NDArray[np.float64]]:
+def scores_from_confusion(
+    confusion: ArrayLike, *, averaged: Sequence[int] | ArrayLike | None = None
+) -> dict[str, NDArray[np.float64]]:
     """Compute every score of `SCORE_NAMES` for one or many confusion matrices at once.
 
     Args:
         confusion: counts (..., classes, classes), rows true, columns predicted; each matrix holds at least one clip.
+        averaged: the classes to average over, as positions in the matrix; one that does not occur counts 0. None: as
+            the module's docstring says. Accuracy is over all clips in either case.
 
     Returns:
         For each score name an array (...), the leading axes of `confusion`.
@@ -132,24 +143,31 @@ def scores_from_confusion(confusion: ArrayLike) -> dict[str, NDArray[np.float64]
         raise ValueError(f"confusion: expected (..., classes, classes), found shape {counts.shape}.")
     support = counts.sum(axis=-1)  # (..., classes)
     predicted = counts.sum(axis=-2)  # (..., classes)
+    correct = np.diagonal(counts, axis1=-2, axis2=-1)  # (..., classes)
     total = support.sum(axis=-1)  # (...)
     if np.any(total <= 0):
         raise ValueError("confusion: expected at least one clip in each matrix, found an empty one.")
-    correct = np.diagonal(counts, axis1=-2, axis2=-1)  # (..., classes)
+    accuracy = correct.sum(axis=-1) / total
+    if averaged is None:
+        num_in_references = (support > 0).sum(axis=-1)
+        num_in_either = ((support + predicted) > 0).sum(axis=-1)
+    else:
+        positions = np.asarray(averaged)
+        support, predicted, correct = (values[..., positions] for values in (support, predicted, correct))
+        num_in_references = num_in_either = positions.size
+        total = support.sum(axis=-1)
 
     recall = _divide(correct, support)
     precision = _divide(correct, predicted)
     f1 = _divide(2 * correct, support + predicted)
-    num_in_references = (support > 0).sum(axis=-1)
-    num_in_either = ((support + predicted) > 0).sum(axis=-1)
     return {
-        "accuracy": correct.sum(axis=-1) / total,
+        "accuracy": accuracy,
         "uar": recall.sum(axis=-1) / num_in_references,
         "macro_f1": f1.sum(axis=-1) / num_in_either,
-        "weighted_f1": (f1 * support).sum(axis=-1) / total,
+        "weighted_f1": _divide((f1 * support).sum(axis=-1), total),
         "macro_precision": precision.sum(axis=-1) / num_in_either,
         "macro_recall": recall.sum(axis=-1) / num_in_either,
-        "weighted_precision": (precision * support).sum(axis=-1) / total,
+        "weighted_precision": _divide((precision * support).sum(axis=-1), total),
     }
 
 
@@ -175,6 +193,122 @@ def classification_scores(references: ArrayLike, predictions: ArrayLike, *, num_
     return {name: float(value) for name, value in scores.items()}
 
 
+def count_labels(
+    references: ArrayLike,
+    predictions: ArrayLike,
+    *,
+    labels: Sequence[int] | ArrayLike | None = None,
+    num_labels: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Count pairs of labels where the classes need not be numbered without gaps, nor known beforehand.
+
+    Args:
+        references: true labels (clips,), integers from 0.
+        predictions: predicted labels (clips,), integers from 0.
+        labels: the classes that matter, each once, in the order of tables; they need not occur. None: `num_labels`
+            says which.
+        num_labels: number of classes; labels then lie below it. None: the classes are those that occur.
+
+    Returns:
+        The confusion matrix (classes, classes), the label of each class (classes,), and the positions of `labels` in
+        the matrix, or of all classes.
+
+    Raises:
+        ValueError: as `check_label_pairs`, and for `labels` that are none, repeat or are out of range.
+
+    Example:
+        >>> count_labels([7, 7, 3], [7, 3, 3])[0].tolist()
+        [[1, 0], [1, 1]]
+    """
+    limit = _LARGEST_LABEL if num_labels is None else num_labels
+    true, predicted = check_label_pairs(references, predictions, num_labels=limit)
+    if labels is not None:
+        wanted = _check_labels(labels, name="labels", num_labels=limit)
+        if np.unique(wanted).size < wanted.size:
+            raise ValueError(f"labels: expected each class once, found {wanted.tolist()}.")
+        classes = np.union1d(wanted, np.union1d(true, predicted))
+    elif num_labels is not None:
+        wanted = classes = np.arange(num_labels)
+    else:
+        wanted = classes = np.union1d(true, predicted)
+    counts = confusion_matrix(
+        np.searchsorted(classes, true), np.searchsorted(classes, predicted), num_labels=classes.size
+    )
+    return counts, classes, np.searchsorted(classes, wanted)
+
+
+def label_scores(
+    references: ArrayLike,
+    predictions: ArrayLike,
+    *,
+    labels: Sequence[int] | ArrayLike | None = None,
+    num_labels: int | None = None,
+) -> dict[str, float]:
+    """Score predictions against references as `classification_scores`, over classes of choice.
+
+    Args:
+        references: true labels (clips,), integers from 0.
+        predictions: predicted labels (clips,), integers from 0.
+        labels: the classes to average over, exactly these; one that does not occur counts 0. None: as the module's
+            docstring says. Accuracy is over all clips in either case.
+        num_labels: number of classes; a label that is not below it is an error. None: any label will do.
+
+    Returns:
+        The scores of `SCORE_NAMES` and `weighted_recall`, which is accuracy unless `labels` leaves references out.
+
+    Raises:
+        ValueError: as `count_labels`.
+
+    Example:
+        >>> label_scores([0, 0, 1], [0, 0, 1], labels=[0, 1, 2])["uar"]  # (1 + 1 + 0) / 3
+        0.6666666666666666
+    """
+    counts, _, positions = count_labels(references, predictions, labels=labels, num_labels=num_labels)
+    scores = scores_from_confusion(counts, averaged=None if labels is None else positions)
+    support = counts[positions].sum()
+    correct = np.diagonal(counts)[positions].sum()
+    return {
+        **{name: float(value) for name, value in scores.items()},
+        "weighted_recall": float(correct / max(support, 1)),
+    }
+
+
+def rows_from_confusion(
+    confusion: ArrayLike, *, label_names: Sequence[str | int]
+) -> list[dict[str, str | int | float | None]]:
+    """Tabulate a confusion matrix by class, as `per_class_scores`.
+
+    Args:
+        confusion: counts (classes, classes), rows true, columns predicted.
+        label_names: the classes' names, or their numbers, in the matrix's order.
+
+    Returns:
+        A row for each class.
+
+    Raises:
+        ValueError: for another number of names than of classes.
+    """
+    counts = np.asarray(confusion)
+    if len(label_names) != len(counts):
+        raise ValueError(f"label_names: expected {len(counts)}, one for each class, found {len(label_names)}.")
+    rows: list[dict[str, str | int | float | None]] = []
+    for index, label in enumerate(label_names):
+        correct = int(counts[index, index])
+        num_references, num_predictions = int(counts[index].sum()), int(counts[:, index].sum())
+        either = num_references + num_predictions
+        rows.append(
+            {
+                "label": label,
+                "precision": correct / num_predictions if num_predictions else None,
+                "recall": correct / num_references if num_references else None,
+                "f1": 2 * correct / either if either else None,
+                "num_references": num_references,
+                "num_predictions": num_predictions,
+            }
+        )
+    return rows
+
+
 def per_class_scores(
     references: ArrayLike, predictions: ArrayLike, *, label_names: Sequence[str]
 ) -> list[dict[str, str | int | float | None]]:
@@ -193,22 +327,7 @@ def per_class_scores(
         ValueError: as `check_label_pairs`.
     """
     counts = confusion_matrix(references, predictions, num_labels=len(label_names))
-    rows: list[dict[str, str | int | float | None]] = []
-    for index, label in enumerate(label_names):
-        correct = int(counts[index, index])
-        num_references, num_predictions = int(counts[index].sum()), int(counts[:, index].sum())
-        either = num_references + num_predictions
-        rows.append(
-            {
-                "label": label,
-                "precision": correct / num_predictions if num_predictions else None,
-                "recall": correct / num_references if num_references else None,
-                "f1": 2 * correct / either if either else None,
-                "num_references": num_references,
-                "num_predictions": num_predictions,
-            }
-        )
-    return rows
+    return rows_from_confusion(counts, label_names=label_names)
 
 
 def chance_levels(references: ArrayLike, *, num_labels: int, seed: int = 0) -> dict[str, dict[str, float]]:

@@ -102,6 +102,29 @@ class ClipDataset(torch.utils.data.Dataset):
         return {**self.__dict__, "_kept": {}}
 
     @property
+    def max_seconds(self) -> float:
+        """Length in seconds that longer clips are cropped to."""
+        return self._max_seconds
+
+    def encoded(self, index: int) -> dict[str, Any]:
+        """Return a clip's undecoded Arrow cell, `{"bytes": …, "path": …}`."""
+        return self._audio[index]["audio"]
+
+    def from_start(self, index: int) -> np.ndarray:
+        """Return a clip cropped from its start, whatever the split does in training.
+
+        Args:
+            index: the clip's.
+
+        Returns:
+            float32 waveform (samples,), at most `max_seconds` long.
+
+        Raises:
+            nvv.audio.AudioError: if the clip cannot be decoded.
+        """
+        return crop(self._decoded(index), max_seconds=self._max_seconds)
+
+    @property
     def lengths(self) -> list[int]:
         """Samples of each clip after cropping (clips,), from the files' headers; computed once."""
         if self._lengths is None:

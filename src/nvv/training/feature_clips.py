@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..audio import SAMPLING_RATE, AudioError, audio_duration, crop
+from ..audio import SAMPLING_RATE, AudioError, audio_duration
 from .dataset import ClipDataset
 
 
@@ -39,7 +38,7 @@ class FeatureClip:
         Raises:
             AudioError: if there is neither.
         """
-        cell = self._cell()
+        cell = self.clips.encoded(self.index)
         if cell.get("bytes") is not None:
             return hashlib.sha256(cell["bytes"]).digest()
         try:
@@ -51,8 +50,8 @@ class FeatureClip:
 
     def num_samples(self) -> int:
         """Read the clip's length after cropping off the file's header, in samples at the model's rate."""
-        longest = round(self.clips._max_seconds * SAMPLING_RATE)
-        return min(longest, round(audio_duration(self._cell(), name=self.file) * SAMPLING_RATE))
+        longest = round(self.clips.max_seconds * SAMPLING_RATE)
+        return min(longest, round(audio_duration(self.clips.encoded(self.index), name=self.file) * SAMPLING_RATE))
 
     def waveform(self) -> np.ndarray:
         """Decode the clip and cut it from its start, whatever the split does in training: float32 (samples,).
@@ -60,7 +59,4 @@ class FeatureClip:
         Raises:
             AudioError: if the clip cannot be decoded.
         """
-        return crop(self.clips._decoded(self.index), max_seconds=self.clips._max_seconds)
-
-    def _cell(self) -> dict[str, Any]:
-        return self.clips._audio[self.index]["audio"]
+        return self.clips.from_start(self.index)

@@ -189,9 +189,9 @@ def _check_arguments(
     if num_workers is not None and num_workers < 0:
         raise ArgumentsError(f"num_workers: expected 0 or more, found {num_workers!r}.")
     for name, split in clips.items():
-        if split._max_seconds != config.max_seconds:
+        if split.max_seconds != config.max_seconds:
             raise ArgumentsError(
-                f"max_seconds: the clips of {name} are cut to {split._max_seconds} s, the model hears "
+                f"max_seconds: the clips of {name} are cut to {split.max_seconds} s, the model hears "
                 f"{config.max_seconds} s; give both the same."
             )
 

@@ -119,6 +119,19 @@ class SplitPredictions:
         return self.probabilities.argmax(axis=1)
 
 
+def can_draw_speakers(speaker_ids: Sequence[str] | None) -> bool:
+    """Say whether whole speakers can be resampled.
+
+    Args:
+        speaker_ids: each clip's speaker (clips,), empty where the corpus does not say; or None.
+
+    Returns:
+        Whether every clip has a speaker and there are at least two: one speaker is in every resample, and the interval
+        would have no width.
+    """
+    return speaker_ids is not None and all(speaker_ids) and len(set(speaker_ids)) > 1
+
+
 def write_predictions(
     path: str | os.PathLike[str], splits: Sequence[SplitPredictions], *, label_names: Sequence[str]
 ) -> Path:

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 
 from ..files import write_text
-from ..metrics import chance_levels, confusion_matrix, per_class_scores, scores_with_intervals
+from ..metrics import bootstrap_intervals, chance_levels, confusion_matrix, per_class_scores, scores_with_intervals
 from .predictions import (
     PREDICTIONS_FILE,
     ResultsError,
     SplitPredictions,
+    can_draw_speakers,
     read_predictions,
     write_predictions,
 )
@@ -62,7 +63,7 @@ class RunFacts:
         corpus: what `nvv.data.corpus_facts` says: a mapping or a dataclass with at least `name`; `is_synthetic` and
             `licence` matter to the card.
         corpus_config: the split protocol, such as `speaker`.
-        backbone_id: the Hub id or folder that the backbone's configuration came from.
+        backbone_id: the Hub id or folder that the backbone's configuration came from; None where there is no backbone.
         backbone_revision: its commit on the Hub, or None where there is none.
         random_init: whether the backbone never had pretrained weights.
         method: the tuning method, such as `lora`.
@@ -81,7 +82,7 @@ class RunFacts:
 
     corpus: Any
     corpus_config: str
-    backbone_id: str
+    backbone_id: str | None
     random_init: bool
     method: str
     total_parameters: int
@@ -159,8 +160,11 @@ def split_results(
             judged on the same resamples.
 
     Returns:
-        `num_clips`, `num_speakers` (None where unknown), `scores` (each with value, low and high), `interval` (how
-        those were made), `chance`, `per_class`, `confusion_matrix` (rows true, columns predicted).
+        `num_clips`, `num_speakers` (None where unknown), `scores`, `interval` (how the scores' intervals were made),
+        `chance`, `per_class`, `confusion_matrix` (rows true, columns predicted). Each score has value, low and high,
+        and where every clip's speaker is known and there are at least two also speaker_low and speaker_high, for which
+        whole speakers are drawn: the honest interval where a speaker has many clips. `interval` names the unit of low
+        and high, and all units there are intervals for.
 
     Raises:
         ResultsError: for another number of labels, an unknown unit, or speakers asked for and not known.
@@ -172,24 +176,31 @@ def split_results(
         )
     if interval_unit not in ("clip", "speaker"):
         raise ResultsError(f"interval_unit: expected 'clip' or 'speaker', found {interval_unit!r}.")
-    if interval_unit == "speaker" and predictions.speaker_ids is None:
-        raise ResultsError(f"{predictions.split}: intervals over speakers need speaker_ids. Use interval_unit='clip'.")
+    if interval_unit == "speaker" and not can_draw_speakers(predictions.speaker_ids):
+        raise ResultsError(
+            f"{predictions.split}: intervals over speakers need speaker_ids of every clip, and at least two speakers. "
+            "Use interval_unit='clip'."
+        )
     true, predicted = predictions.references, predictions.predictions
     speakers = predictions.speaker_ids
+    resampling = {"num_labels": num_labels, "num_resamples": num_resamples, "seed": seed}
+    scores = scores_with_intervals(
+        true, predicted, groups=speakers if interval_unit == "speaker" else None, **resampling
+    )
+    units = [interval_unit]
+    if can_draw_speakers(speakers):
+        units = list(dict.fromkeys([interval_unit, "speaker"]))
+        by_speaker = bootstrap_intervals(true, predicted, groups=speakers, **resampling)
+        for name, (low, high) in by_speaker.items():
+            scores[name] |= {"speaker_low": low, "speaker_high": high}
     return {
         "num_clips": len(predictions.files),
         "num_speakers": None if speakers is None else len(set(speakers)),
-        "scores": scores_with_intervals(
-            true,
-            predicted,
-            num_labels=num_labels,
-            groups=speakers if interval_unit == "speaker" else None,
-            num_resamples=num_resamples,
-            seed=seed,
-        ),
+        "scores": scores,
         "interval": {
             "method": "percentile bootstrap",
             "unit": interval_unit,
+            "units": units,
             "confidence": 0.95,
             "num_resamples": num_resamples,
             "seed": seed,
