@@ -212,3 +212,14 @@ def test_resolved_config_keeps_of_absolute_paths_the_last_part(tmp_path):
     values = resolved_config([DataArguments(corpus=str(tmp_path / "sounds"), data_dir=str(tmp_path))])
     assert values["corpus"] == "sounds"
     assert "data_dir" not in values
+
+
+@dataclass
+class _ListArguments:
+    numbers: list[int] = field(default_factory=lambda: [1], metadata={"help": "Of nothing."})
+
+
+def test_lists_among_the_defaults_are_not_shared_between_runs():
+    first = parse_groups([], (_ListArguments,))[0]
+    first.numbers.append(2)
+    assert parse_groups([], (_ListArguments,))[0].numbers == [1]

@@ -8,9 +8,10 @@ be unset. What the fields are and which combinations are refused is left to the 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
-from argparse import Action, ArgumentError, ArgumentTypeError
+from argparse import Action, ArgumentError, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from functools import cache
@@ -144,15 +145,18 @@ def parse_groups(
         FileNotFoundError: for a YAML file that is not there.
     """
     files, options = _split_command_line(arguments)
-    parser = _Parser(groups, program=program)
+    parser = _parser_of(tuple(groups), program)
     sources = [(str(file), _read_yaml(file, parser=parser)) for file in files]
     _drop_options_of_other_methods(sources, on_command_line=_named_options(options, parser=parser))
-    parser.set_defaults(**dict(defaults or {}))
-    parser.set_defaults(**{name: value for _, values in sources for name, value in values.items()})
-    namespace, unknown = parser.parse_known_args(options)
+    lower = dict(defaults or {})
+    for _, values in sources:
+        lower |= values
+    # Handed over as what is set already: the parser itself, which takes time to make, is left as it is.
+    namespace, unknown = parser.parse_known_args(options, Namespace(**copy.deepcopy(lower)))
     if unknown:
         raise ArgumentsError(f"Command line: {_unknown(unknown[0].lstrip('-').split('=')[0], parser=parser)}")
-    values = {name: None if value == [None] else value for name, value in vars(namespace).items()}
+    # Copies: lists among the defaults are the parser's own.
+    values = {name: None if value == [None] else copy.copy(value) for name, value in vars(namespace).items()}
     if default_output_dir is not None and not values["output_dir"]:
         values["output_dir"] = default_output_dir(values)
     try:
@@ -161,6 +165,12 @@ def parse_groups(
         raise
     except ValueError as error:  # from the tuning group or from transformers
         raise ArgumentsError(str(error)) from error
+
+
+@cache
+def _parser_of(groups: tuple[type, ...], program: str) -> _Parser:
+    """Make the parser of some groups, once: a sweep reads hundreds of runs."""
+    return _Parser(groups, program=program)
 
 
 def _named_options(options: Sequence[str], *, parser: _Parser) -> dict[str, str | None]:
