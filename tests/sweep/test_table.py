@@ -27,8 +27,13 @@ def test_rows_follow_the_plan_and_failed_and_waiting_runs_are_there(made_up_swee
     assert table["test_uar"].isna().tolist() == [True, False, True]
 
 
-def test_a_run_that_no_plan_names_is_there_too(made_up_sweep):
+def test_a_run_is_there_only_where_the_plan_names_it(made_up_sweep):
     folder = made_up_sweep({}, {"seed": 2})
+    plan = json.loads((folder / "plan.json").read_text())
+    runs = plan["runs"] if isinstance(plan, dict) else plan
+    del runs[0]  # the grid was changed after run0
+    (folder / "plan.json").write_text(json.dumps(plan))
+    assert collect_results(folder)["run_id"].tolist() == ["run1"]
     (folder / "plan.json").unlink()
     assert collect_results(folder)["run_id"].tolist() == ["run0", "run1"]
 

@@ -38,7 +38,7 @@ def collect_results(output_dir: str | Path) -> pd.DataFrame:
         output_dir: the sweep's folder.
 
     Returns:
-        A row for each planned run in the plan's order, then for each run that no plan names. Columns: `run_id`,
+        A row for each planned run in the plan's order; where there is no plan, for each run. Columns: `run_id`,
         `status` (`done`, `failed` or `not run`), `error`, `seconds`, `recipe`; `corpus`, `split_protocol`, `backbone`
         (of a baseline its features), `family`, `method` (of a baseline its classifier), `layers` (tuned layers as
         text such as `0-2`, or `all`; empty where the method tunes none), `hidden_states` (those in the weighted sum,
@@ -105,13 +105,19 @@ def layers_as_text(layers: list[int] | None) -> str:
 
 
 def _runs(folder: Path) -> list[dict[str, Any]]:
-    """Return what is known of each run: the plan's entry under what the run itself wrote."""
-    plan = _read_json(folder / PLAN_FILE) if (folder / PLAN_FILE).is_file() else []
+    """Return what is known of each run: the plan's entry under what the run itself wrote.
+
+    Where there is a plan it decides: what an earlier form of the grid left behind is no part of the sweep.
+    """
+    has_plan = (folder / PLAN_FILE).is_file()
+    plan = _read_json(folder / PLAN_FILE) if has_plan else []
     planned = plan["runs"] if isinstance(plan, dict) else plan
     runs = {run["run_id"]: {"status": NOT_RUN, **run} for run in planned}
     for file in sorted((folder / RUNS_FOLDER).glob(f"*/{RUN_FILE}")):
         written = _read_json(file)
         run_id = written.get("run_id", file.parent.name)
+        if has_plan and run_id not in runs:
+            continue
         runs[run_id] = {**runs.get(run_id, {}), **written, "run_id": run_id}
     return list(runs.values())
 

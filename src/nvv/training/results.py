@@ -68,15 +68,15 @@ class RunFacts:
         random_init: whether the backbone never had pretrained weights.
         method: the tuning method, such as `lora`.
         total_parameters: all parameters of the model.
-        trainable_parameters: those that were trained.
-        seed: the run's seed.
+        trainable_parameters: those that were trained; None where that is not known.
+        seed: the run's seed, where known.
         device: the device in words, such as `cpu`.
         config: the resolved configuration, groups of fields; dataclasses, paths and enums are made plain.
         tuned_layers: the encoder layers the method applied to, or None for all.
         best_step: the optimiser step of the tested checkpoint, where known.
         best_epoch: its epoch, where known.
         best_validation_score: the score by which it was chosen, where known.
-        selection_metric: that score's name.
+        selection_metric: that score's name, where known.
         timing: durations by name, in seconds, such as `wall_time_s`; never compared between runs.
     """
 
@@ -86,8 +86,8 @@ class RunFacts:
     random_init: bool
     method: str
     total_parameters: int
-    trainable_parameters: int
-    seed: int
+    trainable_parameters: int | None
+    seed: int | None
     device: str
     config: Mapping[str, Any] = field(default_factory=dict)
     backbone_revision: str | None = None
@@ -95,7 +95,7 @@ class RunFacts:
     best_step: int | None = None
     best_epoch: float | None = None
     best_validation_score: float | None = None
-    selection_metric: str = "macro_f1"
+    selection_metric: str | None = "macro_f1"
     timing: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -1,0 +1,49 @@
+"""Evaluate a classifier on any corpus, and write the scores, answers and plots that training writes.
+
+    python recipes/evaluate.py --model runs/whisper_tiny_lora_012 --corpus nonverbal_vocalization \
+        --data_dir PATH_TO/nonverbal_vocalization --split_protocol stratified
+
+The model is a run's folder, a checkpoint in one (runs/x/checkpoint-120), or any folder or Hub id with a classifier of
+this package or of transformers. Where its labels are not the corpus's, the error shows the label map to write. YAML
+files come first, options override them; `--help` lists all of them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from nvv.audio import AudioError
+from nvv.data import CorpusError
+from nvv.inference import EvaluateArguments, evaluate
+from nvv.inference.evaluation import default_output_dir
+from nvv.inference.evaluation_folder import PROGRAM
+from nvv.training.arguments import ArgumentsError, DataArguments
+from nvv.training.config_files import parse_groups
+from nvv.training.results import ResultsError
+
+
+def main() -> None:
+    """Read the arguments, evaluate, and say what came out and where everything is."""
+    try:
+        arguments, data = parse_groups(
+            sys.argv[1:], (EvaluateArguments, DataArguments), program=PROGRAM, default_output_dir=default_output_dir
+        )
+        result = evaluate(arguments, data)
+    except (ArgumentsError, AudioError, CorpusError, FileNotFoundError, ResultsError) as error:
+        # These messages say what to mend; a traceback would bury them.
+        sys.exit(f"{type(error).__name__}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; nothing was written.")
+    for split, results in result.metrics["splits"].items():
+        for name in ("macro_f1", "uar", "accuracy"):
+            score = results["scores"][name]
+            print(f"{split} {name}: {score['value']:.3f} (95 % interval {score['low']:.3f} to {score['high']:.3f})")
+        left_out = sum(result.metrics["evaluation"]["left_out"][split].values())
+        print(f"{split}: {results['num_clips']} clips, {left_out} left out")
+    if result.metrics["backbone"]["random_init"]:
+        print("The model's encoder has random weights: these scores are no result.")
+    print(f"metrics.json, predictions.csv and plots: {result.output_dir}")
+
+
+if __name__ == "__main__":
+    main()

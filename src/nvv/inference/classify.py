@@ -1,0 +1,211 @@
+"""Logits of many clips: batches of like length, decoded ahead in threads, without a Trainer.
+
+The classifiers of this package hide padding, so clips of unequal length share a batch. Those of transformers do not:
+each of their clips is prepared by itself, exactly as `pipeline("audio-classification")` does it, and only what then has
+equal shape shares a batch. In either case a clip's logits do not depend on the clips beside it. Batches are made in
+``nvv.data.batches``, models come from the neighbour `load`. Own work.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
+
+from ..audio import SAMPLING_RATE
+from ..configuration_nvv import NvvConfig
+from ..data.batches import length_sorted_batches, prefetched
+from ..processors import default_num_workers
+from ..training.collator import ClipCollator
+from ..training.dataset import ClipDataset
+
+__all__ = ["DEFAULT_BATCH_SECONDS", "classify_clips"]
+
+DEFAULT_BATCH_SECONDS = 120.0
+"""Seconds of audio in a batch, padding included: 17 clips of 7 s."""
+
+_FRAMES_PER_SECOND = 100  # of the log-mel front-ends that pad to a number of frames
+_WHISPER_SECONDS = 30.0
+
+Inputs: TypeAlias = dict[str, torch.Tensor]
+"""What a model's forward takes, by name, the first axis being clips."""
+
+
+def classify_clips(
+    model: PreTrainedModel,
+    feature_extractor: SequenceFeatureExtractor,
+    clips: ClipDataset,
+    *,
+    max_batch_seconds: float = DEFAULT_BATCH_SECONDS,
+    bf16: bool = False,
+    device: torch.device | str | None = None,
+    num_workers: int | None = None,
+    show_progress: bool = True,
+) -> NDArray[np.float32]:
+    """Compute the logits of every clip.
+
+    Args:
+        model: an `NvvForAudioClassification`, or any of transformers' audio classifiers; put into evaluation mode.
+        feature_extractor: the model's.
+        clips: the clips; their labels are not looked at.
+        max_batch_seconds: seconds of audio in a batch at most, padding included, > 0; changes speed and memory, not
+            logits. A longer clip makes a batch of its own.
+        bf16: compute in bfloat16 throughout, in a copy of the model: faster where the processor can, and less exact
+            (logits differ by some hundredths).
+        device: where to compute; the model is moved there. None: where it is.
+        num_workers: threads that decode ahead, 0 for none. None: one a processor, at most eight.
+        show_progress: draw a progress bar.
+
+    Returns:
+        Logits (clips, labels) in the clips' order.
+
+    Raises:
+        ValueError: for a feature extractor of another sampling rate than 16 kHz, or a limit that is not positive.
+        nvv.audio.AudioError: for a clip that cannot be decoded, naming it.
+
+    Example:
+        >>> logits = classify_clips(model, feature_extractor, clips)  # doctest: +SKIP
+        >>> logits.shape == (len(clips), model.config.num_labels)  # doctest: +SKIP
+        True
+    """
+    if max_batch_seconds <= 0:
+        raise ValueError(f"max_batch_seconds: expected more than 0, found {max_batch_seconds!r}.")
+    if feature_extractor.sampling_rate != SAMPLING_RATE:
+        raise ValueError(
+            f"feature_extractor: expected one of {SAMPLING_RATE} Hz, found {feature_extractor.sampling_rate} Hz. "
+            "Clips are decoded to 16 kHz, which is what speech encoders take."
+        )
+    model = _made_ready(model, bf16=bf16, device=device)
+    is_padding_safe = model.config.model_type == NvvConfig.model_type
+    prepare = _PaddedTogether if is_padding_safe else _PreparedAlone
+    prepared = prepare(model, feature_extractor, clips)
+    batches = length_sorted_batches(
+        prepared.costs(), max_batch_samples=max(1, round(max_batch_seconds * SAMPLING_RATE))
+    )
+    num_workers = default_num_workers() if num_workers is None else num_workers
+    logits: NDArray[np.float32] | None = None
+    with (
+        torch.inference_mode(),
+        tqdm(total=len(clips), desc="Classifying", unit="clip", leave=False, disable=not show_progress) as progress,
+    ):
+        for loaded in prefetched(batches, prepared.load, num_workers=num_workers):
+            for indices, inputs in loaded:
+                values = _forward(model, inputs)
+                if logits is None:
+                    logits = np.empty((len(clips), values.shape[-1]), dtype=np.float32)
+                logits[indices] = values
+                progress.update(len(indices))
+    return logits
+
+
+def _made_ready(model: PreTrainedModel, *, bf16: bool, device: torch.device | str | None) -> PreTrainedModel:
+    """Return the model in evaluation mode, where and in which precision it is to compute."""
+    if device is not None:
+        model.to(device)
+    model.eval()
+    if bf16 and model.dtype != torch.bfloat16:
+        # A copy: what was rounded to 8 bits of precision could not be got back.
+        return copy.deepcopy(model).to(torch.bfloat16)
+    return model
+
+
+def _forward(model: PreTrainedModel, inputs: Inputs) -> NDArray[np.float32]:
+    """Run one batch; logits (clips, labels)."""
+    moved = {
+        # As the pipeline does it: features in the model's precision, masks as they are.
+        name: value.to(model.device, model.dtype if value.is_floating_point() else None)
+        for name, value in inputs.items()
+    }
+    return model(**moved).logits.float().cpu().numpy()
+
+
+class _PaddedTogether:
+    """Batches for a model that does not hear padding.
+
+    Args:
+        model: the classifier.
+        feature_extractor: the model's.
+        clips: the clips.
+    """
+
+    def __init__(self, model: PreTrainedModel, feature_extractor: SequenceFeatureExtractor, clips: ClipDataset) -> None:
+        self._config = model.config
+        self._collate = ClipCollator(feature_extractor)
+        self._clips = clips
+
+    def costs(self) -> Sequence[int]:
+        """Return the samples that each clip takes the encoder (clips,)."""
+        lengths = self._clips.lengths
+        if self._config.padding == "silence":
+            # Every clip is heard with its silence.
+            return [round(self._config.padding_seconds * SAMPLING_RATE)] * len(lengths)
+        return lengths
+
+    def load(self, indices: list[int]) -> list[tuple[list[int], Inputs]]:
+        """Decode and pad the clips of one batch."""
+        inputs = self._collate([self._clips[index] for index in indices])
+        del inputs["labels"]
+        return [(indices, inputs)]
+
+
+class _PreparedAlone:
+    """Batches for a model that hears padding: each clip as the pipeline would prepare it, and equal shapes together.
+
+    Args:
+        model: the classifier; not looked at.
+        feature_extractor: the model's.
+        clips: the clips.
+    """
+
+    def __init__(self, model: PreTrainedModel, feature_extractor: SequenceFeatureExtractor, clips: ClipDataset) -> None:
+        del model
+        self._feature_extractor = feature_extractor
+        self._clips = clips
+
+    def costs(self) -> Sequence[int]:
+        """Return the samples that each clip takes the encoder (clips,)."""
+        lengths = self._clips.lengths
+        fixed = self._fixed_samples()
+        return lengths if fixed is None else [fixed] * len(lengths)
+
+    def _fixed_samples(self) -> int | None:
+        """Return the length that every clip is brought to, in samples, or None where each keeps its own."""
+        shapes = [
+            {name: value.shape for name, value in self._prepare(np.zeros(seconds * SAMPLING_RATE, np.float32)).items()}
+            for seconds in (1, 2)
+        ]
+        if shapes[0] != shapes[1]:
+            return None
+        samples = getattr(self._feature_extractor, "n_samples", None)  # Whisper
+        frames = getattr(self._feature_extractor, "max_length", None)  # Audio Spectrogram Transformer
+        if samples is None and frames is not None:
+            samples = frames * SAMPLING_RATE // _FRAMES_PER_SECOND
+        return int(_WHISPER_SECONDS * SAMPLING_RATE) if samples is None else int(samples)
+
+    def _prepare(self, waveform: NDArray[np.float32]) -> Inputs:
+        return dict(self._feature_extractor(waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt"))
+
+    def load(self, indices: list[int]) -> list[tuple[list[int], Inputs]]:
+        """Decode and prepare the clips of one batch; clips of different shapes come in several."""
+        prepared = [(index, self._prepare(self._clips[index]["input_values"])) for index in indices]
+        return list(_grouped_by_shape(prepared))
+
+
+def _grouped_by_shape(prepared: Sequence[tuple[int, Inputs]]) -> Iterator[tuple[list[int], Inputs]]:
+    """Join neighbours of equal shape into one batch."""
+
+    def shapes(item: tuple[int, Inputs]) -> list[tuple[str, Any]]:
+        return sorted((name, tuple(value.shape)) for name, value in item[1].items())
+
+    for _, items in groupby(prepared, key=shapes):
+        same = list(items)
+        names = same[0][1]
+        yield [index for index, _ in same], {name: torch.cat([inputs[name] for _, inputs in same]) for name in names}

@@ -1,0 +1,232 @@
+"""A classifier from a name: a repository of this package, a checkpoint of one of its runs, or one of transformers' own.
+
+A repository is a folder or a Hub id; a checkpoint is a folder `checkpoint-STEP` that the Trainer left, which for
+adapters holds no config, so that it is read from the run's folder around it. Weights are in fp32 on the CPU. Code that
+lies beside a model is run only where that is asked for, and never for a model of this package, whose code is installed.
+Own work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from transformers import (
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Wav2Vec2FeatureExtractor,
+)
+from transformers.feature_extraction_sequence_utils import SequenceFeatureExtractor
+from transformers.utils.hub import cached_file, extract_commit_hash
+
+from ..configuration_nvv import NvvConfig
+from ..modeling_nvv import NvvForAudioClassification
+from ..training.arguments import ArgumentsError, ModelArguments, NvvTrainingArguments
+from ..training.config_files import RESOLVED_CONFIG_NAME
+from ..training.dataset import ClipDataset
+from ..training.steps import build_model
+from ..tuners_nvv import load_adapter
+from .model_facts import ADAPTER_CONFIG, CONFIG, ModelFacts, ModelPlace, read_model_facts, read_settings
+
+__all__ = ["Classifier", "ModelError", "load_classifier"]
+
+_MAY_BE_MISSING = ("masked_spec_embed",)  # used in pre-training only; some released checkpoints lack it
+
+# How loading a model fails: torch refuses weights of another shape with a RuntimeError; HfHubHTTPError's base, which is
+# a refused connection's too, is the HTTP library's own.
+_FAILURES = (ValueError, OSError, RuntimeError, ImportError, SafetensorError, *HfHubHTTPError.__bases__)
+
+
+class ModelError(ArgumentsError):
+    """A model that cannot be loaded, or is not one that answers with one of its classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier:
+    """A model that is ready to classify.
+
+    Args:
+        model: in fp32 on the CPU, in evaluation mode.
+        feature_extractor: the model's; takes waveforms of 16 kHz.
+        label_names: the labels in the order of the logits.
+        is_multi_label: whether it says yes or no to each label by itself.
+        max_seconds: clips are cut to their first so many seconds; None: it takes whole clips, or cuts them itself.
+        facts: which model it is.
+    """
+
+    model: PreTrainedModel
+    feature_extractor: SequenceFeatureExtractor
+    label_names: list[str]
+    is_multi_label: bool
+    max_seconds: float | None
+    facts: ModelFacts
+
+
+def load_classifier(
+    name: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    train_clips: Mapping[str, ClipDataset] | None = None,
+) -> Classifier:
+    """Load a classifier.
+
+    Args:
+        name: a Hub id, a folder that holds a model, or a checkpoint's folder inside a run's.
+        revision: branch, tag or commit of a Hub id; None: its main branch.
+        trust_remote_code: run the code that comes with a model of another project.
+        train_clips: training clips by the name of their corpus. For a checkpoint of an adapter whose run has not
+            ended, nothing else says yet which labels it has.
+
+    Returns:
+        The model, its feature extractor, its labels, and what is known of it.
+
+    Raises:
+        ModelError: for a name that is no such model, a model whose head is not trained, one that does not classify,
+            and files that are damaged.
+
+    Example:
+        >>> classifier = load_classifier("runs/lora/checkpoint-120")  # doctest: +SKIP
+        >>> classifier.label_names  # doctest: +SKIP
+        ['laugh', 'sigh', 'cough']
+    """
+    with _blaming(name):
+        place = _locate(name, revision=revision)
+        config = _read_config(place)
+        if config is None:
+            model, feature_extractor = _load_adapter_checkpoint(place, train_clips=train_clips)
+        elif config.get("model_type") == NvvConfig.model_type:
+            model, feature_extractor = _load_ours(place)
+        else:
+            model, feature_extractor = _load_stock(place, trust_remote_code=trust_remote_code)
+        facts = read_model_facts(place, model)
+    _check_classifies(model.config, name=name)
+    is_ours = isinstance(model.config, NvvConfig)
+    return Classifier(
+        model=model.eval(),
+        feature_extractor=feature_extractor,
+        label_names=[model.config.id2label[index] for index in range(model.config.num_labels)],
+        is_multi_label=model.config.problem_type == "multi_label_classification",
+        max_seconds=model.config.max_seconds if is_ours else None,
+        facts=facts,
+    )
+
+
+@contextmanager
+def _blaming(name: str) -> Iterator[None]:
+    """Turn what is wrong with a model's files, or with reaching them, into a `ModelError` that names the model."""
+    try:
+        yield
+    except ArgumentsError:
+        raise
+    except _FAILURES as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"model: {name} cannot be loaded: {reason}") from error
+
+
+def _locate(name: str, *, revision: str | None) -> ModelPlace:
+    """Say where the model's files are, or why there are none."""
+    folder = Path(name).expanduser()
+    if not folder.exists():
+        if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+            raise ModelError(f"model: {name}: no such folder, and no Hub id either (those are `owner/name`).")
+        # From here on everything comes from one commit, whatever is pushed meanwhile.
+        return ModelPlace(name=name, revision=extract_commit_hash(cached_file(name, CONFIG, revision=revision), None))
+    if revision is not None:
+        raise ModelError(f"model_revision: {revision!r} has no effect on the folder {name}; leave it out.")
+    if not folder.is_dir():
+        raise ModelError(f"model: expected a folder or a Hub id, found the file {name}.")
+    if not (folder / CONFIG).is_file() and not (folder / ADAPTER_CONFIG).is_file():
+        checkpoints = sorted(path.name for path in folder.glob("checkpoint-*") if path.is_dir())
+        hint = f" It holds an unfinished run; name one of {', '.join(checkpoints)} in it." if checkpoints else ""
+        raise ModelError(f"model: {name} has neither {CONFIG} nor {ADAPTER_CONFIG}, so it is no model.{hint}")
+    return ModelPlace(name=str(folder), folder=folder)
+
+
+def _read_config(place: ModelPlace) -> Mapping[str, Any] | None:
+    """Return the model's config; None for a checkpoint of an adapter, which has none of its own."""
+    if place.folder is not None and not (place.folder / CONFIG).is_file():
+        return None
+    return PreTrainedConfig.get_config_dict(place.name, revision=place.revision)[0]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The three kinds of model
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _load_ours(place: ModelPlace) -> tuple[PreTrainedModel, SequenceFeatureExtractor]:
+    """Load a repository of this package, or a Trainer checkpoint of a full model."""
+    model = NvvForAudioClassification.from_pretrained(place.name, revision=place.revision, dtype=torch.float32)
+    return model, Wav2Vec2FeatureExtractor.from_pretrained(place.name, revision=place.revision)
+
+
+def _load_adapter_checkpoint(
+    place: ModelPlace, *, train_clips: Mapping[str, ClipDataset] | None
+) -> tuple[PreTrainedModel, SequenceFeatureExtractor]:
+    """Load a Trainer checkpoint of an adapter: the model around it is described in the run's folder."""
+    folder, run_folder = place.folder, place.run_folder
+    if run_folder is None:
+        raise ModelError(
+            f"model: {place.name} holds an adapter and no {CONFIG}, and is no checkpoint inside a run's folder. "
+            "Evaluate the run's folder, or save the adapter with nvv.hub.repository.save_repository."
+        )
+    if (run_folder / CONFIG).is_file():
+        config = NvvConfig.from_pretrained(run_folder)
+        model = NvvForAudioClassification.from_pretrained(str(folder), config=config, dtype=torch.float32)
+    elif (run_folder / RESOLVED_CONFIG_NAME).is_file():
+        model = _build_unfinished(place, train_clips=train_clips)
+        load_adapter(model, str(folder))
+    else:
+        raise ModelError(
+            f"model: {place.name} is a checkpoint of an adapter, and the folder around it has neither {CONFIG} nor "
+            f"{RESOLVED_CONFIG_NAME} to say what it belongs to. Keep checkpoints in their run's folder."
+        )
+    return model, Wav2Vec2FeatureExtractor.from_pretrained(folder)
+
+
+def _build_unfinished(place: ModelPlace, *, train_clips: Mapping[str, ClipDataset] | None) -> NvvForAudioClassification:
+    """Build the model of a run that has not ended, from what it was told."""
+    settings = read_settings(place) or {}
+    clips = (train_clips or {}).get(Path(settings.get("corpus", "")).name)
+    if clips is None:
+        raise ModelError(
+            f"model: {place.name} belongs to a run that has not ended, so that only its corpus "
+            f"({settings.get('corpus')}) says which labels it has. Evaluate it on that corpus, or let the run end."
+        )
+    names = {field.name for field in dataclasses.fields(ModelArguments)}
+    arguments = ModelArguments(**{name: value for name, value in settings.items() if name in names})
+    training = NvvTrainingArguments(output_dir=str(place.run_folder), seed=settings["seed"])
+    return build_model(arguments, clips, training=training)[0]
+
+
+def _load_stock(place: ModelPlace, *, trust_remote_code: bool) -> tuple[PreTrainedModel, SequenceFeatureExtractor]:
+    """Load an audio classifier of transformers, or with its own code one of another project."""
+    where = {"revision": place.revision, "trust_remote_code": trust_remote_code}
+    model, report = AutoModelForAudioClassification.from_pretrained(
+        place.name, dtype=torch.float32, output_loading_info=True, **where
+    )
+    missing = sorted(name for name in report["missing_keys"] if not name.endswith(_MAY_BE_MISSING))
+    if missing:
+        raise ModelError(
+            f"model: {place.name} leaves {len(missing)} weights of {type(model).__name__} untrained, {missing[0]} "
+            "among them: it is no audio classifier, or an encoder that has yet to be trained (recipes/train.py)."
+        )
+    return model, AutoFeatureExtractor.from_pretrained(place.name, **where)
+
+
+def _check_classifies(config: PreTrainedConfig, *, name: str) -> None:
+    if config.problem_type == "regression" or config.num_labels < 2:
+        raise ModelError(
+            f"model: expected a classifier of two or more classes, found {name} with {config.num_labels} outputs "
+            f"(problem_type {config.problem_type!r})."
+        )
