@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from nvv.data import CorpusError, SplitError, manifest_digest, speaker_split
 from nvv.training.arguments import ArgumentsError, DataArguments
 from nvv.training.checkpoints import OutputFolderError
 from nvv.training.config_files import parse_arguments
-from nvv.training.corpus import load_run_corpus
+from nvv.training.corpus import VOC2VEC_PROTOCOLS, fold_protocols, load_run_corpus
 from nvv.training.results import comparable_metrics
 from nvv.training.run import train
 
@@ -230,3 +232,87 @@ def test_given_splits_are_taken_from_a_column(own_csv):
     assert json.dumps(corpus.facts)  # everything that is recorded can be written
     with pytest.raises(SplitError, match="needs to know who"):
         load_run_corpus(DataArguments(**{**vars(data), "split_protocol": "speaker"}))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# voc2vec's folds
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fold", [0, 9])
+def test_voc2vec_fold_is_validation_and_test(own_csv, own_clips, fold):
+    options = {"corpus": str(own_csv), "audio_column": "clip", "label_column": "sound", "speaker_column": "who"}
+    corpus = load_run_corpus(DataArguments(**options, split_protocol=f"voc2vec_fold_{fold}"))
+    files = [file for file, _, _ in own_clips]
+    # The published rule on 30 shuffled clips: each fold is the next three. Our order is that of the names' digests.
+    shuffled = sorted(files, key=lambda file: hashlib.sha256(file.encode()).hexdigest())
+    held_out = shuffled[3 * fold : 3 * fold + 3]
+    assert corpus.protocol == f"voc2vec_fold_{fold}"
+    assert corpus.splits["validation"]["file"][:] == corpus.splits["test"]["file"][:] == sorted(held_out)
+    assert corpus.splits["train"]["file"][:] == sorted(set(files) - set(held_out))
+    split_of = {file: "test" if file in held_out else "train" for file in files}
+    assert corpus.facts["manifest_digest"] == manifest_digest(split_of)
+    assert "it is the validation score" in corpus.facts["protocol_note"]
+    tested = {who for file, _, who in own_clips if file in held_out}
+    trained = {who for file, _, who in own_clips if file not in held_out}
+    assert corpus.facts["num_shared_speakers"] == len(tested & trained) > 0
+    rows = {row["file"]: row for part in corpus.splits.values() for row in part}
+    names = corpus.splits["train"].features["label"].names
+    assert {file: names[row["label"]] for file, row in rows.items()} == {file: label for file, label, _ in own_clips}
+
+
+@pytest.mark.slow
+def test_voc2vec_folds_test_each_clip_of_our_corpus_once(tmp_path):
+    folds = [
+        load_run_corpus(
+            DataArguments(corpus="synthetic", split_protocol=protocol, data_cache_dir=str(tmp_path / "cache"))
+        )
+        for protocol in VOC2VEC_PROTOCOLS
+    ]
+    whole = load_run_corpus(DataArguments(corpus="synthetic", data_cache_dir=str(tmp_path / "cache")))
+    every = sorted(_manifest(whole.splits))
+    assert sorted(file for fold in folds for file in fold.splits["test"]["file"][:]) == every
+    assert folds[4].was_decoded
+    assert folds[4].facts["is_synthetic"]
+    assert "num_shared_speakers" not in folds[4].facts
+    assert len(list((tmp_path / "cache").rglob("*.arrow"))) == 1
+
+
+def test_voc2vec_fold_of_a_prepared_folder_is_made_of_all_its_clips(corpus_folder):
+    card = corpus_folder / "README.md"
+    for part in ("train", "validation", "test"):  # our corpora name each clip once
+        table = datasets.Dataset.from_parquet(str(corpus_folder / f"{part}.parquet"))
+        names = [f"{part}/{file}" for file in table["file"][:]]
+        table.remove_columns("file").add_column("file", names).to_parquet(corpus_folder / f"{part}.parquet")
+    card.write_text(card.read_text().replace("config_name: speaker", "config_name: stratified"))
+    corpus = load_run_corpus(DataArguments(corpus=str(corpus_folder), split_protocol="voc2vec_fold_9"))
+    # 42 clips: nine folds of 4, the last also takes the 2 that are left over
+    assert corpus.splits.num_rows == {"train": 36, "validation": 6, "test": 6}
+
+
+def test_voc2vec_fold_is_refused_when_no_protocol_holds_all_clips(corpus_folder):
+    with pytest.raises(ArgumentsError, match=r"voc2vec_fold_2 needs all clips .* found 'stratified'"):
+        load_run_corpus(DataArguments(corpus=str(corpus_folder), split_protocol="voc2vec_fold_2"))
+
+
+def test_unknown_protocol_is_told_of_the_voc2vec_folds():
+    with pytest.raises(ArgumentsError, match=r"found 'voc2vec_fold_10'. voc2vec_fold_0 … voc2vec_fold_9 are there"):
+        load_run_corpus(DataArguments(corpus="synthetic", split_protocol="voc2vec_fold_10"))
+
+
+def test_voc2vec_fold_trains_with_the_recipe_and_says_so(command_line, own_csv, tmp_path):
+    options = ("--corpus", str(own_csv), *COLUMNS, *TWO_STEPS, "--split_protocol", "voc2vec_fold_1")
+    metrics = train(parse_arguments(command_line(*options))).metrics
+    assert metrics["corpus"]["config"] == "voc2vec_fold_1"
+    assert metrics["corpus"]["protocol_note"].startswith("voc2vec's published protocol")
+    assert metrics["splits"]["validation"]["scores"] == metrics["splits"]["test"]["scores"]
+
+
+def test_fold_protocols_are_those_of_the_corpus(own_csv, corpus_folder):
+    ten = [f"fold_{fold}" for fold in range(10)]
+    assert fold_protocols(DataArguments(corpus="synthetic")) == ten
+    own = DataArguments(corpus=str(own_csv), audio_column="clip", label_column="sound", speaker_column="who")
+    assert fold_protocols(own) == ten
+    assert load_run_corpus(dataclasses.replace(own, split_protocol=ten[-1])).protocol == "fold_9"
+    with pytest.raises(ArgumentsError, match="has no folds; its protocols are speaker"):
+        fold_protocols(DataArguments(corpus=str(corpus_folder)))

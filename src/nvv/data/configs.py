@@ -26,12 +26,14 @@ class CorpusConfig(datasets.BuilderConfig):
         with_label: Whether the classes are a column, in a corpus that has classes.
         targets: Which of the corpus's ``TARGETS`` are columns.
         skip_bad_audio: Leave out clips that cannot be decoded, instead of stopping at the first.
+        every_clip: Build all clips with all columns, undivided: what all configs of a corpus are taken from.
     """
 
     protocol: str = ""
     with_label: bool = True
     targets: tuple[str, ...] = ()
     skip_bad_audio: bool = False
+    every_clip: bool = False
 
     def __post_init__(self) -> None:
         """Name the protocol after the config where it is not named."""

@@ -30,9 +30,12 @@ from .facts import CorpusFacts
 from .rawfiles import CorpusError
 from .splits import SPLITS, SplitError, fold_split, random_folds, speaker_folds, speaker_split, stratified_split
 
-__all__ = ["CorpusBuilder"]
+__all__ = ["EVERY_CLIP", "CorpusBuilder"]
 
 logger = logging.getLogger(__name__)
+
+EVERY_CLIP = "clips"
+"""Name of the one part that is built where a config asks for every clip."""
 
 _CLIPS_PER_TABLE = 64
 _BYTES_PER_TABLE = 64 * 2**20
@@ -251,7 +254,7 @@ class CorpusBuilder(datasets.ArrowBasedBuilder):
 
     def table_features(self) -> datasets.Features:
         """Return every column that some config has."""
-        return self._features(CorpusConfig(name="all", with_label=True, targets=self.TARGETS))
+        return self._features(CorpusConfig(name="all", every_clip=True))
 
     def config_features(self, name: str) -> datasets.Features:
         """Return the columns of a config."""
@@ -306,12 +309,14 @@ class CorpusBuilder(datasets.ArrowBasedBuilder):
         return open_raw(folder, markers=self.ROOT_MARKERS, expected=self.LAYOUT, cache_dir=self.raw_cache_dir)
 
     def _features(self, config: CorpusConfig) -> datasets.Features:
-        label = {"label": datasets.ClassLabel(names=list(self.LABELS))} if self.LABELS and config.with_label else {}
+        with_label = self.LABELS and (config.with_label or config.every_clip)
+        label = {"label": datasets.ClassLabel(names=list(self.LABELS))} if with_label else {}
+        targets = self.TARGETS if config.every_clip else config.targets
         return datasets.Features(
             {
                 "audio": datasets.Audio(),
                 **label,
-                **{name: datasets.Value("float32") for name in config.targets},
+                **{name: datasets.Value("float32") for name in targets},
                 "file": datasets.Value("string"),
                 "speaker_id": datasets.Value("string"),
                 **self.METADATA,
@@ -329,6 +334,8 @@ class CorpusBuilder(datasets.ArrowBasedBuilder):
 
     def _split_generators(self, dl_manager: datasets.DownloadManager) -> list[datasets.SplitGenerator]:  # noqa: ARG002
         clips = self.collect_clips()
+        if self.config.every_clip:
+            return [datasets.SplitGenerator(name=EVERY_CLIP, gen_kwargs={"clips": clips})]
         split_of = self.split_clips(clips, self.config.protocol)
         return [
             datasets.SplitGenerator(

@@ -1,6 +1,7 @@
 """Corpora by name: which there are, their facts, and loading one as a `DatasetDict`.
 
 Loading scripts are the modules ``nvv.dataset_scripts.<name>.<name>``; what a corpus is stands in ``nvv.data.corpus``.
+The recordings of a corpus are kept once, undivided; its configs are rows and columns of that.
 """
 
 from __future__ import annotations
@@ -9,17 +10,21 @@ import hashlib
 import importlib
 import importlib.resources
 import inspect
+import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import datasets
 import huggingface_hub
 from datasets.exceptions import DatasetGenerationError
 
-from .corpus import CorpusBuilder
+from ..files import write_text
+from .corpus import EVERY_CLIP, CorpusBuilder
 from .facts import CorpusFacts
 from .rawfiles import CorpusError
+from .splits import SPLITS
 
 __all__ = ["corpus_builder", "corpus_facts", "list_corpora", "load_corpus"]
 
@@ -59,7 +64,8 @@ def load_corpus(
 ) -> datasets.DatasetDict:
     """Load a corpus with its splits.
 
-    Built corpora are cached by `datasets`; a changed raw file or a change to the code that reads it builds anew.
+    Built corpora are cached by `datasets`, the recordings once for all configs; a changed raw file or a change to the
+    code that reads it builds anew.
 
     Args:
         name: One of `list_corpora`, or else a dataset repository: a folder that ``nvv prepare`` wrote, or a Hub id.
@@ -94,20 +100,63 @@ def load_corpus(
         loaded = datasets.load_dataset(name, config, cache_dir=cache)
         return loaded.cast_column("audio", datasets.Audio(decode=False))
     builder_class = corpus_builder(name)
+    config = config or builder_class.DEFAULT_CONFIG_NAME
+    if config not in builder_class.builder_configs:
+        raise ValueError(f"config: {name} has {', '.join(builder_class.builder_configs)}; found {config!r}.")
     builder = builder_class(
         cache_dir=cache,
         dataset_name=name,
-        config_name=config,
         data_dir=None if data_dir is None else str(Path(data_dir).expanduser().resolve()),
         hash=hashlib.sha256(Path(inspect.getfile(builder_class)).read_bytes()).hexdigest()[:16],
+        every_clip=True,
     )
+    split_of = _split_of(builder, config)
+    clips = builder.as_dataset(split=EVERY_CLIP).cast_column("audio", datasets.Audio(decode=False))
+    return _divided(clips, split_of, config=config, columns=list(builder.config_features(config)))
+
+
+def _split_of(builder: CorpusBuilder, config: str) -> dict[str, str]:
+    """Build the recordings if they are not there, and return the split of a config by file, kept beside them."""
+    # The folder is named after the raw files and the code, so that what is in it stays right.
+    kept = Path(builder.cache_dir) / f"split_{config}.json"
+    if kept.is_file():
+        return json.loads(kept.read_text(encoding="utf-8"))
+    # First, because it takes little time and may be impossible.
+    split_of = builder.split_clips(builder.collect_clips(), builder.builder_configs[config].protocol)
     try:
         builder.download_and_prepare()
     except DatasetGenerationError as error:
         if isinstance(error.__cause__, ValueError):  # ours, which names the clip; the wrapper only says that it failed
             raise error.__cause__ from None
         raise
-    return builder.as_dataset().cast_column("audio", datasets.Audio(decode=False))
+    write_text(kept, json.dumps(split_of, ensure_ascii=False))
+    return split_of
+
+
+def _divided(
+    clips: datasets.Dataset, split_of: Mapping[str, str], *, config: str, columns: list[str]
+) -> datasets.DatasetDict:
+    """Take the rows of each split and the columns of the config out of all clips; nothing is copied."""
+    rows_of: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for row, file in enumerate(clips["file"][:]):
+        if file in split_of:
+            rows_of[split_of[file]].append(row)
+    parts = {split: clips.select_columns(columns).select(rows) for split, rows in rows_of.items() if rows}
+    sizes = datasets.SplitDict(dataset_name=clips.info.dataset_name)
+    for split, part in parts.items():
+        sizes.add(datasets.SplitInfo(name=split, num_examples=len(part)))
+    divided = datasets.DatasetDict()
+    for split, part in parts.items():
+        info = part.info.copy()
+        info.config_name, info.splits = config, sizes
+        divided[split] = datasets.Dataset(
+            part.data,
+            info=info,
+            split=datasets.NamedSplit(split),
+            indices_table=part._indices,
+            fingerprint=part._fingerprint,
+        )
+    return divided
 
 
 def corpus_facts(name_or_dataset: str | datasets.Dataset | datasets.DatasetDict) -> CorpusFacts:

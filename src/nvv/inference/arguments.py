@@ -7,7 +7,6 @@ from typing import Any
 
 from ..data import SPLITS
 from ..training.arguments import ArgumentsError
-from .classify import DEFAULT_BATCH_SECONDS
 from .label_map import UNMAPPED_ANSWERS, UNMAPPED_CLIPS
 
 __all__ = ["EvaluateArguments"]
@@ -70,9 +69,12 @@ class EvaluateArguments:
             "transformers."
         },
     )
-    max_batch_seconds: float = field(
-        default=DEFAULT_BATCH_SECONDS,
-        metadata={"help": "Seconds of audio in a batch at most, padding included; changes speed, not scores."},
+    max_batch_seconds: float | None = field(
+        default=None,
+        metadata={
+            "help": "Seconds of audio in a batch at most, padding included; none: what suits the device. Changes "
+            "speed only."
+        },
     )
     bf16: bool = field(
         default=False, metadata={"help": "Compute in bfloat16 throughout: faster on most devices, and less exact."}

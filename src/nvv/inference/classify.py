@@ -22,15 +22,12 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 
 from ..audio import SAMPLING_RATE
 from ..configuration_nvv import NvvConfig
-from ..data.batches import length_sorted_batches, prefetched
+from ..data.batches import default_batch_seconds, length_sorted_batches, prefetched
 from ..processors import default_num_workers
 from ..training.collator import ClipCollator
 from ..training.dataset import ClipDataset
 
-__all__ = ["DEFAULT_BATCH_SECONDS", "classify_clips"]
-
-DEFAULT_BATCH_SECONDS = 120.0
-"""Seconds of audio in a batch, padding included: 17 clips of 7 s."""
+__all__ = ["classify_clips"]
 
 _FRAMES_PER_SECOND = 100  # of the log-mel front-ends that pad to a number of frames
 _WHISPER_SECONDS = 30.0
@@ -44,7 +41,7 @@ def classify_clips(
     feature_extractor: SequenceFeatureExtractor,
     clips: ClipDataset,
     *,
-    max_batch_seconds: float = DEFAULT_BATCH_SECONDS,
+    max_batch_seconds: float | None = None,
     bf16: bool = False,
     device: torch.device | str | None = None,
     num_workers: int | None = None,
@@ -56,8 +53,8 @@ def classify_clips(
         model: an `NvvForAudioClassification`, or any of transformers' audio classifiers; put into evaluation mode.
         feature_extractor: the model's.
         clips: the clips; their labels are not looked at.
-        max_batch_seconds: seconds of audio in a batch at most, padding included, > 0; changes speed and memory, not
-            logits. A longer clip makes a batch of its own.
+        max_batch_seconds: seconds of audio in a batch at most, padding included, > 0; None: what suits the
+            device. Changes speed and memory, not logits. A longer clip makes a batch of its own.
         bf16: compute in bfloat16 throughout, in a copy of the model: faster where the processor can, and less exact
             (logits differ by some hundredths).
         device: where to compute; the model is moved there. None: where it is.
@@ -76,7 +73,7 @@ def classify_clips(
         >>> logits.shape == (len(clips), model.config.num_labels)  # doctest: +SKIP
         True
     """
-    if max_batch_seconds <= 0:
+    if max_batch_seconds is not None and max_batch_seconds <= 0:
         raise ValueError(f"max_batch_seconds: expected more than 0, found {max_batch_seconds!r}.")
     if feature_extractor.sampling_rate != SAMPLING_RATE:
         raise ValueError(
@@ -87,9 +84,8 @@ def classify_clips(
     is_padding_safe = model.config.model_type == NvvConfig.model_type
     prepare = _PaddedTogether if is_padding_safe else _PreparedAlone
     prepared = prepare(model, feature_extractor, clips)
-    batches = length_sorted_batches(
-        prepared.costs(), max_batch_samples=max(1, round(max_batch_seconds * SAMPLING_RATE))
-    )
+    seconds = default_batch_seconds(model.device.type) if max_batch_seconds is None else max_batch_seconds
+    batches = length_sorted_batches(prepared.costs(), max_batch_samples=max(1, round(seconds * SAMPLING_RATE)))
     num_workers = default_num_workers() if num_workers is None else num_workers
     logits: NDArray[np.float32] | None = None
     with (

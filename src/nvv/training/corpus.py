@@ -13,13 +13,24 @@ from typing import Any
 
 import datasets
 
-from ..data import SPLITS, corpus_builder, corpus_facts, list_corpora, load_corpus, manifest_digest
+from ..data import SPLITS, corpus_builder, corpus_facts, list_corpora, load_corpus, manifest_digest, random_folds
 from ..data.own_data import OwnData, open_own_data
 from ..data.own_sources import config_names
+from ..data.own_splits import OWN_PROTOCOLS
 from .arguments import COLUMN_FIELDS, ArgumentsError, DataArguments
 
 # Configs by which a repository shows that `nvv prepare` wrote it.
 _PREPARED_CONFIGS = {"speaker", "official", "stratified"}
+
+VOC2VEC_PROTOCOLS = tuple(f"voc2vec_fold_{fold}" for fold in range(10))
+"""Ten random folds by voc2vec's published rule: what is held out chooses the checkpoint and is the test too."""
+
+_EVERY_CLIP = "stratified"  # the protocol that leaves no clip out
+_VOC2VEC_NOTE = (
+    "voc2vec's published protocol (Koudounas et al., ICASSP 2025), for comparison with it: one of ten random folds, "
+    "made without regard to classes and speakers, is held out, and the same clips choose the checkpoint and are the "
+    "test. So the test score is an optimistic one: it is the validation score."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +41,8 @@ class RunCorpus:
         splits: `train`, `validation` and `test` with the columns `audio`, `label`, `file`, and `speaker_id` if known.
         protocol: how they were split: a protocol, or a config of the corpus.
         facts: what results and cards record of the corpus: its `CorpusFacts`, `manifest_digest` of the split, and of
-            data of one's own `source`, `columns`, `num_shared_speakers`, `is_local` and `revision` too.
+            data of one's own `source`, `columns`, `num_shared_speakers`, `is_local` and `revision` too;
+            `protocol_note` where a protocol needs a word of warning.
         was_decoded: whether every clip was decoded when the corpus was built, so that none can be damaged.
     """
 
@@ -55,6 +67,8 @@ def load_run_corpus(data: DataArguments) -> RunCorpus:
         ValueError: as `nvv.data.load_corpus` and `nvv.data.own_data.load_own_data`.
         OSError: for a dataset that the Hub does not have.
     """
+    if data.split_protocol in VOC2VEC_PROTOCOLS:
+        return _voc2vec_fold(data, VOC2VEC_PROTOCOLS.index(data.split_protocol))
     is_ours = data.corpus in list_corpora()
     protocol = _config_of(data, is_ours=is_ours)
     if protocol is None:
@@ -73,6 +87,60 @@ def load_run_corpus(data: DataArguments) -> RunCorpus:
     split_of = {file: split for split, clips in splits.items() for file in clips["file"][:]}
     facts["manifest_digest"] = manifest_digest(split_of)
     return RunCorpus(splits=splits, protocol=protocol, facts=facts, was_decoded=True)
+
+
+def fold_protocols(data: DataArguments) -> list[str]:
+    """Return the fold protocols that a corpus has, such as `fold_0` to `fold_9`.
+
+    Args:
+        data: the data group of the arguments; its `split_protocol` does not count.
+
+    Raises:
+        ArgumentsError: for a corpus without folds.
+    """
+    if data.corpus in list_corpora():
+        protocols = list(corpus_builder(data.corpus).builder_configs)
+    else:
+        protocols = [] if data.corpus_config else config_names(data.corpus, revision=data.corpus_revision)
+        if not _PREPARED_CONFIGS & set(protocols):
+            protocols = list(OWN_PROTOCOLS)
+    folds = [name for name in protocols if name.startswith("fold_")]
+    if not folds:
+        raise ArgumentsError(f"corpus: {data.corpus} has no folds; its protocols are {', '.join(protocols)}.")
+    return folds
+
+
+def _voc2vec_fold(data: DataArguments, fold: int) -> RunCorpus:
+    """Pool all clips of a corpus and hold out one of voc2vec's folds, as validation and test at once."""
+    protocol = VOC2VEC_PROTOCOLS[fold]
+    try:
+        whole = load_run_corpus(dataclasses.replace(data, split_protocol=_EVERY_CLIP))
+    except ArgumentsError as error:
+        raise ArgumentsError(
+            f"split_protocol: {protocol} needs all clips of {data.corpus}, which the protocol {_EVERY_CLIP} gives: "
+            f"{error}"
+        ) from error
+    clips = datasets.concatenate_datasets([whole.splits[split] for split in SPLITS])
+    files = list(clips["file"][:])
+    part_of = random_folds(files, num_folds=len(VOC2VEC_PROTOCOLS))
+    rows = sorted(range(len(files)), key=files.__getitem__)
+    held_out = clips.select([row for row in rows if part_of[files[row]] == fold])
+    splits = {
+        "train": clips.select([row for row in rows if part_of[files[row]] != fold]),
+        "validation": held_out,
+        "test": held_out,
+    }
+    facts = {
+        **whole.facts,
+        "manifest_digest": manifest_digest(
+            {file: "test" if part == fold else "train" for file, part in part_of.items()}
+        ),
+        "protocol_note": _VOC2VEC_NOTE,
+    }
+    if facts.get("num_shared_speakers") is not None:
+        train, test = (set(splits[split]["speaker_id"][:]) for split in ("train", "test"))
+        facts["num_shared_speakers"] = len((train & test) - {None})
+    return dataclasses.replace(whole, splits=datasets.DatasetDict(splits), protocol=protocol, facts=facts)
 
 
 def _config_of(data: DataArguments, *, is_ours: bool) -> str | None:
@@ -94,7 +162,8 @@ def _config_of(data: DataArguments, *, is_ours: bool) -> str | None:
         default = asked or datasets.get_dataset_default_config_name(data.corpus, revision=data.corpus_revision)
     if asked is not None and asked not in configs:
         raise ArgumentsError(
-            f"split_protocol: expected one of {', '.join(configs)} for {data.corpus}, found {asked!r}."
+            f"split_protocol: expected one of {', '.join(configs)} for {data.corpus}, found {asked!r}. "
+            f"{VOC2VEC_PROTOCOLS[0]} … {VOC2VEC_PROTOCOLS[-1]} are there for every corpus."
         )
     return asked or default
 

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from transformers import Wav2Vec2FeatureExtractor
 
 from ..configuration_nvv import NvvConfig
-from ..data.batches import divided_by_length, prefetched
+from ..data.batches import default_batch_seconds, divided_by_length, prefetched
 from ..modeling_nvv import NvvForAudioClassification
 from ..processors import default_num_workers
 from .arguments import ArgumentsError
@@ -37,9 +37,6 @@ from .feature_settings import FeatureSettings, check_same_features, stored_state
 __all__ = ["FeatureCacheError", "PooledFeatures", "compute_features", "default_features_dir"]
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_BATCH_SECONDS = 40.0
-"""Audio in a batch, padding included. On two cores 20 to 160 s take the same time; this keeps memory small."""
 
 _SHARD_CLIPS = 256
 _SHARD_SECONDS = 60.0
@@ -101,7 +98,7 @@ def compute_features(
     cache_dir: Path,
     accelerator: Accelerator | None = None,
     bf16: bool = False,
-    max_batch_seconds: float = DEFAULT_BATCH_SECONDS,
+    max_batch_seconds: float | None = None,
     num_workers: int | None = None,
     disable_tqdm: bool = False,
 ) -> PooledFeatures:
@@ -121,7 +118,8 @@ def compute_features(
         cache_dir: Where features are kept, see `default_features_dir`. All processes have to see it.
         accelerator: Of a distributed launch; gives the device. None: one process, on the model's device.
         bf16: Compute in bfloat16 (features then differ by about 1 %); kept apart from those in float32.
-        max_batch_seconds: Seconds of audio in a batch at most, padding included, > 0. Changes speed and memory only.
+        max_batch_seconds: Seconds of audio in a batch at most, padding included, > 0; None: what suits the device.
+            Changes speed and memory only.
         num_workers: Threads that decode ahead in each process; None: one for each of its processors, at most eight.
         disable_tqdm: Show no progress.
 
@@ -165,7 +163,7 @@ def compute_features(
                     work,
                     cache,
                     processes=processes,
-                    max_batch_seconds=max_batch_seconds,
+                    max_batch_seconds=max_batch_seconds or default_batch_seconds(encoder.device.type),
                     num_workers=num_workers,
                     disable_tqdm=disable_tqdm,
                 )
@@ -182,9 +180,9 @@ def compute_features(
 
 
 def _check_arguments(
-    config: NvvConfig, clips: Mapping[str, ClipDataset], *, max_batch_seconds: float, num_workers: int | None
+    config: NvvConfig, clips: Mapping[str, ClipDataset], *, max_batch_seconds: float | None, num_workers: int | None
 ) -> None:
-    if not max_batch_seconds > 0:
+    if max_batch_seconds is not None and not max_batch_seconds > 0:
         raise ArgumentsError(f"max_batch_seconds: expected more than 0, found {max_batch_seconds!r}.")
     if num_workers is not None and num_workers < 0:
         raise ArgumentsError(f"num_workers: expected 0 or more, found {num_workers!r}.")

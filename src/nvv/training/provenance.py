@@ -23,6 +23,7 @@ PACKAGES = (
     "numpy",
     "scikit-learn",
     "soundfile",
+    "opensmile",
 )
 """The distributions whose versions can change a result."""
 
