@@ -93,6 +93,26 @@ def test_layerdrop_skips_layers_in_training_only(tiny_backbone_config, randomise
     assert not torch.allclose(evaluated[0], evaluated[1], atol=1e-2)
 
 
+@pytest.mark.parametrize("variant", ["post_norm", "pre_norm"])
+def test_front_end_gives_the_same_frames_one_by_one_and_together(
+    tiny_backbone_config, randomise, unequal_clips, pad, variant
+):
+    # On a CPU clips pass the front-end one by one, elsewhere together.
+    backbone = make_backbone(tiny_backbone_config("wav2vec2", variant), randomise)
+    batch = pad(unequal_clips)
+    num_samples = batch["attention_mask"].sum(dim=1).clamp(min=backbone.receptive_field)
+    inputs = batch["input_values"].unsqueeze(1)
+    with torch.no_grad():
+        one_by_one = backbone._convolve_one_by_one(inputs, num_samples)
+        together = backbone._convolve_together(inputs, num_samples)
+        unpadded = backbone._convolve_one_by_one(inputs, None), backbone._convolve_together(inputs, None)
+    assert one_by_one.shape == together.shape
+    for index, frames in enumerate(backbone.num_frames(num_samples).tolist()):
+        torch.testing.assert_close(one_by_one[index, :, :frames], together[index, :, :frames], atol=1e-5, rtol=1e-4)
+        assert not one_by_one[index, :, frames:].any()
+    torch.testing.assert_close(*unpadded, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"])
 def test_receptive_field_is_that_of_the_published_front_end(tiny_backbone_config, family):
     backbone = BACKBONE_CLASSES[family](tiny_backbone_config(family))

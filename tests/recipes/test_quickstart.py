@@ -32,6 +32,6 @@ def test_quickstart_trains_draws_and_classifies(tmp_path):
     assert "synthetic" in (tmp_path / "run" / "README.md").read_text().lower()
 
 
-@pytest.mark.parametrize("script", ["train.py", "quickstart.py"])
+@pytest.mark.parametrize("script", ["train.py", "quickstart.py", "probe.py", "sweep.py", "baselines.py", "evaluate.py"])
 def test_recipes_stay_thin(script):
     assert len((QUICKSTART.parent / script).read_text().splitlines()) < 150

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .model_card import CardFacts
 
-PLOTS = ("confusion_matrix.png", "layer_weights.png")
+PLOTS = ("confusion_matrix.png", "layer_weights.png", "layer_scores.png")
 
 _SCORES = {
     "macro_f1": "macro-F1",
@@ -396,6 +396,7 @@ def sections(facts: CardFacts) -> dict[str, Any]:
         "class_table": _class_table(facts),
         "has_confusion_matrix": "confusion_matrix.png" in facts.plots,
         "has_layer_weights": "layer_weights.png" in facts.plots,
+        "has_layer_scores": "layer_scores.png" in facts.plots,
         "training_table": _training_table(facts),
         "hyperparameter_table": _hyperparameter_table(facts),
         "versions_table": _facts_table((inline_code(name), text) for name, text in versions.items()),

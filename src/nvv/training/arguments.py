@@ -172,7 +172,8 @@ class DataArguments:
             "help": "How clips are divided: speaker, stratified, official, fold_0 … fold_9, or another config that the "
             "corpus has (none: its default, mostly speaker); voc2vec_fold_0 … voc2vec_fold_9 hold out a random tenth "
             "that also chooses the checkpoint, as voc2vec published. For data of your own: given, speaker, stratified, "
-            "fold_0 … fold_9 (none: given if it has train and test, else speaker if speakers are known, else stratified)."
+            "fold_0 … fold_9 (none: given if it has train and test, else speaker if speakers are known, else "
+            "stratified)."
         },
     )
     data_cache_dir: str | None = field(

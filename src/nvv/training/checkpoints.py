@@ -35,6 +35,7 @@ _MAY_DIFFER = {
     "data_cache_dir",
     "cpu_threads",
     "decoded_audio_mebibytes",
+    "max_batch_seconds",
     "num_bootstrap_resamples",
     "per_device_eval_batch_size",
     "push_to_hub",
@@ -54,9 +55,11 @@ _RUN_FILES = (
     "adapter_config.json",
     "config.json",
     "config_resolved.yaml",
+    "layer_scores.csv",
     "metrics.json",
     "predictions.csv",
     "preprocessor_config.json",
+    "probe.json",
 )
 
 logger = logging.get_logger(__name__)

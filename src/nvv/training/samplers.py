@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-_BATCHES_PER_BLOCK = 10
+_BATCHES_PER_BLOCK = 20
 """More: less padding, but batches that hold the same neighbours epoch after epoch."""
 
 

@@ -30,6 +30,7 @@ from ..metrics import classification_scores
 from .arguments import NvvTrainingArguments
 from .collator import ClipCollator
 from .dataset import ClipDataset
+from .quick_lora import quicken_lora
 from .samplers import LengthSortedSampler, TrainingSampler
 
 
@@ -75,6 +76,7 @@ class NvvTrainer(Trainer):
         train_dataset: ClipDataset | None = None,
         eval_dataset: ClipDataset | None = None,
     ) -> None:
+        quicken_lora(model)
         super().__init__(
             model=model,
             args=args,
