@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from contextlib import closing
+from itertools import chain, groupby
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,10 +23,11 @@ from transformers.feature_extraction_sequence_utils import SequenceFeatureExtrac
 
 from ..audio import SAMPLING_RATE
 from ..configuration_nvv import NvvConfig
-from ..data.batches import default_batch_seconds, length_sorted_batches, prefetched
+from ..data.batches import default_batch_seconds, length_sorted_batches
 from ..processors import default_num_workers
 from ..training.collator import ClipCollator
 from ..training.dataset import ClipDataset
+from ..training.side_by_side import computed_batches
 
 __all__ = ["classify_clips"]
 
@@ -88,17 +90,22 @@ def classify_clips(
     batches = length_sorted_batches(prepared.costs(), max_batch_samples=max(1, round(seconds * SAMPLING_RATE)))
     num_workers = default_num_workers() if num_workers is None else num_workers
     logits: NDArray[np.float32] | None = None
+    computed = computed_batches(
+        batches,
+        prepared.load,
+        lambda loaded: [(indices, _forward(model, inputs)) for indices, inputs in loaded],
+        device_type=model.device.type,
+        num_workers=num_workers,
+    )
     with (
-        torch.inference_mode(),
+        closing(computed),
         tqdm(total=len(clips), desc="Classifying", unit="clip", leave=False, disable=not show_progress) as progress,
     ):
-        for loaded in prefetched(batches, prepared.load, num_workers=num_workers):
-            for indices, inputs in loaded:
-                values = _forward(model, inputs)
-                if logits is None:
-                    logits = np.empty((len(clips), values.shape[-1]), dtype=np.float32)
-                logits[indices] = values
-                progress.update(len(indices))
+        for indices, values in chain.from_iterable(computed):
+            if logits is None:
+                logits = np.empty((len(clips), values.shape[-1]), dtype=np.float32)
+            logits[indices] = values
+            progress.update(len(indices))
     return logits
 
 
@@ -113,6 +120,7 @@ def _made_ready(model: PreTrainedModel, *, bf16: bool, device: torch.device | st
     return model
 
 
+@torch.inference_mode()
 def _forward(model: PreTrainedModel, inputs: Inputs) -> NDArray[np.float32]:
     """Run one batch; logits (clips, labels)."""
     moved = {

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import torch
 from transformers import Wav2Vec2FeatureExtractor
 
 from ..audio import SAMPLING_RATE
-from ..data.batches import length_sorted_batches, prefetched
+from ..data.batches import length_sorted_batches
 from ..heads_nvv import pool_frames
 from ..modeling_nvv import NvvForAudioClassification
 from .collator import ClipCollator
 from .feature_clips import FeatureClip
 from .feature_settings import normalises_last_alone
+from .side_by_side import computed_batches
 
 
 class FeaturePass:
@@ -90,10 +91,15 @@ class FeaturePass:
         if config.padding == "silence":
             lengths = [round(config.padding_seconds * SAMPLING_RATE)] * len(clips)
         batches = length_sorted_batches(lengths, max_batch_samples=max(1, round(max_batch_seconds * SAMPLING_RATE)))
-        loaded = prefetched(batches, lambda batch: self._load([clips[at] for at in batch]), num_workers=num_workers)
-        with _evaluating(self._encoder.backbone), _exact_products(enabled=not self._bf16):
-            for batch, inputs in zip(batches, loaded, strict=True):
-                features = self._encode(inputs)
+        computed = computed_batches(
+            batches,
+            lambda batch: self._load([clips[at] for at in batch]),
+            self._encode,
+            device_type=self.device.type,
+            num_workers=num_workers,
+        )
+        with _evaluating(self._encoder.backbone), _exact_products(enabled=not self._bf16), closing(computed):
+            for batch, features in zip(batches, computed, strict=True):
                 finite = torch.isfinite(features).all(dim=(1, 2))
                 if not finite.all():
                     file = clips[batch[int(finite.long().argmin())]].file
