@@ -322,7 +322,7 @@ def test_interrupted_pass_goes_on_where_it_stopped(whisper, clips, tmp_path, mon
         return encode(self, inputs)
 
     monkeypatch.setattr(FeaturePass, "_encode", interrupted_in_the_fourth_batch)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # one batch after another, so that the fourth is the fourth
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # one batch after another
     with pytest.raises(KeyboardInterrupt):
         compute(whisper, clips, tmp_path, max_batch_seconds=0.01, num_workers=num_workers)
     second = compute(whisper, clips, tmp_path, max_batch_seconds=0.01, num_workers=num_workers)
