@@ -149,7 +149,7 @@ def decoder_of_datasets() -> str | None:
 def main(argv: list[str] | None = None) -> None:
     """Measure all cases and print the tables."""
     parser = make_parser(__doc__, repeats=3)
-    parser.add_argument("--passes", type=int, default=3, help="passes over the clips within a measurement")
+    parser.add_argument("--passes", type=int, default=1, help="passes over the clips within a measurement")
     parser.add_argument("--ways", nargs="+", choices=(*DECODING, *FEATURES), default=[*DECODING, *FEATURES])
     arguments = parser.parse_args(argv)
     if arguments.measure:

@@ -45,6 +45,14 @@ def test_decode_returns_the_recorded_samples_when_format_is(container, subtype):
         assert np.corrcoef(decoded, samples)[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "AIFF"])
+def test_decode_gives_libsndfiles_own_numbers_when_samples_are_16_bit(container):
+    extremes = np.array([[-1.0, 1.0], [0.0, -1 / 32768], [1 / 32768, 0.3], [0.5, -0.7]])
+    content = encode(extremes, container=container)
+    expected = soundfile.read(io.BytesIO(content), dtype="float32")[0].mean(axis=1)
+    np.testing.assert_array_equal(decode_audio(content), expected)
+
+
 def test_decode_gives_the_same_when_source_is_path_bytes_or_cell(tmp_path):
     content = encode(tone())
     path = tmp_path / "clip.wav"

@@ -205,10 +205,10 @@ def test_features_are_found_by_content_when_cells_hold_paths(whisper, make_split
     features = compute(whisper, clips, tmp_path)
     del count_batches[:]
     on_disk = copy.copy(clips["train"])
-    cells = list(on_disk._audio["audio"])
+    cells = [on_disk.encoded(at) for at in range(len(on_disk))]
     for at, cell in enumerate(cells):
         (tmp_path / f"{at}.wav").write_bytes(cell["bytes"])
-    on_disk._audio = [{"audio": {"bytes": None, "path": str(tmp_path / f"{at}.wav")}} for at in range(len(cells))]
+    on_disk.encoded = lambda at: {"bytes": None, "path": str(tmp_path / f"{at}.wav")}
     again = compute(whisper, {"train": on_disk}, tmp_path)
     assert count_batches == []
     assert torch.equal(again.select("train", whisper.config), features.select("train", whisper.config))
@@ -302,9 +302,9 @@ def test_error_names_the_clip_when_its_features_are_not_finite(whisper, clips, t
 
 def test_error_names_the_clip_when_it_cannot_be_decoded(whisper, clips, tmp_path):
     broken = copy.copy(clips["test"])
-    cells = [row["audio"] for row in broken._audio]
+    cells = [broken.encoded(at) for at in range(len(broken))]
     cells[1] = {"bytes": b"no sound", "path": None}
-    broken._audio = [{"audio": cell} for cell in cells]
+    broken.encoded = cells.__getitem__
     with pytest.raises(ValueError, match=r"^001\.wav: "):
         compute(whisper, {"test": broken}, tmp_path)
 
