@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _memory import peak_mib
+
 Case = dict[str, Any]
 Result = dict[str, Any]
 
@@ -113,7 +115,7 @@ def measured(measure: Callable[[Case], Mapping[str, float]], case: Case) -> dict
 
     if case["threads"]:
         torch.set_num_threads(case["threads"])
-    return {**measure(case), "peak_mib": _peak_mib()}
+    return {**measure(case), "peak_mib": peak_mib()}
 
 
 def print_json(figures: Mapping[str, float]) -> None:
@@ -130,17 +132,6 @@ def _in_another_process(script: str, case: Case, environment: Mapping[str, str])
     if done.returncode:
         raise SystemExit(f"{case} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def _peak_mib() -> float:
-    """Peak resident memory of this process since it began."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent held when it started this process
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def load_splits(case: Mapping[str, Any]) -> Any:

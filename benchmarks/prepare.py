@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from _memory import peak_mib
+
 CORPUS = "nonverbal_vocalization"
 LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -131,18 +133,7 @@ def measure(task: str, raw: Path, num_workers: int | None) -> dict[str, float]:
         TASKS[task](raw, output, num_workers)
         seconds = time.perf_counter() - start
         size = sum(path.stat().st_size for path in output.rglob("*.parquet"))
-    return {"seconds": seconds, "peak_mib": _peak_mib(), "output_mib": size / 2**20}
-
-
-def _peak_mib() -> float:
-    """Peak resident memory of this process since it began."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count what the parent held when it started this process
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return {"seconds": seconds, "peak_mib": peak_mib(), "output_mib": size / 2**20}
 
 
 def main() -> None:

@@ -39,8 +39,8 @@ def metrics():
 def figures(monkeypatch):
     """The figures that were saved, in order."""
     saved = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: saved.append(figure) or save(figure, path))
+    save = plots.save_figure
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: saved.append(figure) or save(figure, path))
     return saved
 
 

@@ -44,8 +44,8 @@ def _report(*, num_seeds=2, num_states=3, weighted=True, random_init=False, is_s
 def figure_of(monkeypatch, tmp_path):
     """Draw a report, and return the figure that was saved and its file."""
     saved = []
-    save = probe_plots._save
-    monkeypatch.setattr(probe_plots, "_save", lambda figure, path: saved.append(figure) or save(figure, path))
+    save = probe_plots.save_figure
+    monkeypatch.setattr(probe_plots, "save_figure", lambda figure, path: saved.append(figure) or save(figure, path))
 
     def draw(report):
         path = write_layer_scores(tmp_path / LAYER_SCORES_FILE, report)

@@ -12,16 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ..files import replaced_when_complete
+from ..training.plot_style import INK, save_figure
 from .summary import RankSummary, groups_without_difference
 
 HEATMAP_FILE = "heatmap.png"
-_GREY, _INK = "#a0aec0", "#2d3748"
 _MISSING = "#e2e8f0"
-_DOTS_PER_INCH = 150
 _INCHES_PER_LETTER = 0.072  # of the labels' font
 
 
@@ -56,21 +53,21 @@ def write_heatmap(
             ha="center",
             va="center",
             fontsize=9,
-            color="white" if not missing and values[row, column] > 55 else _INK,
+            color="white" if not missing and values[row, column] > 55 else INK,
         )
     axes.set_xticks(range(num_columns), list(scores.columns), rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(num_rows), list(scores.index))
     axes.set_xticks(np.arange(num_columns - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(num_rows - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
-    axes.tick_params(which="both", length=0, colors=_INK, labelsize=9)
+    axes.tick_params(which="both", length=0, colors=INK, labelsize=9)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, fraction=0.06, pad=0.02)
-    bar.set_label(f"{metric} (%)", color=_INK)
-    bar.ax.tick_params(labelsize=8, colors=_INK)
+    bar.set_label(f"{metric} (%)", color=INK)
+    bar.ax.tick_params(labelsize=8, colors=INK)
     bar.outline.set_visible(False)
     _title(figure, title, warning=warning)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def write_win_rates(path: str | os.PathLike[str], summary: RankSummary, *, title: str, warning: str = "") -> Path:
@@ -95,19 +92,19 @@ def write_win_rates(path: str | os.PathLike[str], summary: RankSummary, *, title
     for row, column in np.ndindex(values.shape):
         if row != column:
             strong = abs(values[row, column] - 50) > 30
-            colour = "white" if strong else _INK
+            colour = "white" if strong else INK
             axes.text(column, row, f"{values[row, column]:.0f}", ha="center", va="center", fontsize=8, color=colour)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
-    axes.tick_params(length=0, colors=_INK, labelsize=9)
+    axes.tick_params(length=0, colors=INK, labelsize=9)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.03)
     bar.ax.set_ylim(0, 100)  # the ends of the colour map are too dark to read on
-    bar.set_label("row scores higher (% of corpora)", color=_INK, fontsize=8)
-    bar.ax.tick_params(labelsize=8, colors=_INK)
+    bar.set_label("row scores higher (% of corpora)", color=INK, fontsize=8)
+    bar.ax.tick_params(labelsize=8, colors=INK)
     bar.outline.set_visible(False)
     _title(figure, title, warning=warning)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def write_critical_difference(
@@ -145,31 +142,31 @@ def write_critical_difference(
     _draw_scale(axes, num_systems=len(ranks), difference=summary.critical_difference)
     for at, (first, last) in enumerate(joined):
         level = -0.2 - 0.22 * at
-        axes.plot([ranks.iloc[first], ranks.iloc[last]], [level, level], color=_INK, linewidth=4, solid_capstyle="butt")
+        axes.plot([ranks.iloc[first], ranks.iloc[last]], [level, level], color=INK, linewidth=4, solid_capstyle="butt")
     gap = 0.06 * (len(ranks) - 1)
     for at, (name, rank) in enumerate(ranks.items()):
         on_left = at < num_left
         level = -(bars_height + 0.5 * (at if on_left else len(ranks) - 1 - at))
         end = 1 - gap if on_left else len(ranks) + gap
-        axes.plot([rank, rank, end], [0, level, level], color=_INK, linewidth=0.9)
+        axes.plot([rank, rank, end], [0, level, level], color=INK, linewidth=0.9)
         label = f"{name} ({rank:.2f}) " if on_left else f" ({rank:.2f}) {name}"
-        axes.text(end, level, label, ha="right" if on_left else "left", va="center", fontsize=9, color=_INK)
+        axes.text(end, level, label, ha="right" if on_left else "left", va="center", fontsize=9, color=INK)
     _title(figure, title, warning=warning)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _draw_scale(axes: Axes, *, num_systems: int, difference: float) -> None:
     """Draw the line of ranks, and above it how long the critical difference is."""
-    axes.plot([1, num_systems], [0, 0], color=_INK, linewidth=1.2)
+    axes.plot([1, num_systems], [0, 0], color=INK, linewidth=1.2)
     step = max(1, num_systems // 10)
     for rank in range(1, num_systems + 1, step):
-        axes.plot([rank, rank], [0, 0.12], color=_INK, linewidth=1.2)
-        axes.text(rank, 0.2, str(rank), ha="center", va="bottom", fontsize=9, color=_INK)
+        axes.plot([rank, rank], [0, 0.12], color=INK, linewidth=1.2)
+        axes.text(rank, 0.2, str(rank), ha="center", va="bottom", fontsize=9, color=INK)
     end = min(1 + difference, num_systems)  # a longer one means that no two systems can be told apart
-    axes.plot([1, 1, 1, end, end, end], [0.85, 1.05, 0.95, 0.95, 0.85, 1.05], color=_INK, linewidth=1.2)
+    axes.plot([1, 1, 1, end, end, end], [0.85, 1.05, 0.95, 0.95, 0.85, 1.05], color=INK, linewidth=1.2)
     more = "" if 1 + difference <= num_systems else ", more than the whole scale"
     text = f"critical difference {difference:.2f}{more}"
-    axes.text((1 + end) / 2, 1.12, text, ha="center", va="bottom", fontsize=9, color=_INK)
+    axes.text((1 + end) / 2, 1.12, text, ha="center", va="bottom", fontsize=9, color=INK)
 
 
 def _label_width(names: pd.Index | list[str]) -> float:
@@ -179,20 +176,4 @@ def _label_width(names: pd.Index | list[str]) -> float:
 
 def _title(figure: Figure, title: str, *, warning: str) -> None:
     lines = [title, *(f"{sentence.rstrip('.')}." for sentence in warning.split(". ") if sentence)]
-    figure.suptitle("\n".join(lines), color=_INK, fontsize=11)
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure as PNG, whole or not at all."""
-    FigureCanvasAgg(figure)
-    with replaced_when_complete(path) as temporary:
-        # No software entry in the file's metadata: the same numbers give the same bytes.
-        figure.savefig(
-            temporary,
-            format="png",
-            dpi=_DOTS_PER_INCH,
-            bbox_inches="tight",
-            pad_inches=0.12,
-            metadata={"Software": None},
-        )
-    return Path(path)
+    figure.suptitle("\n".join(lines), color=INK, fontsize=11)

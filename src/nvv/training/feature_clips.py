@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio import SAMPLING_RATE, AudioError, audio_duration
+from ..audio import AudioError
 from .dataset import ClipDataset
 
 
@@ -50,8 +50,7 @@ class FeatureClip:
 
     def num_samples(self) -> int:
         """Read the clip's length after cropping off the file's header, in samples at the model's rate."""
-        longest = round(self.clips.max_seconds * SAMPLING_RATE)
-        return min(longest, round(audio_duration(self.clips.encoded(self.index), name=self.file) * SAMPLING_RATE))
+        return self.clips.lengths[self.index]
 
     def waveform(self) -> np.ndarray:
         """Decode the clip and cut it from its start, whatever the split does in training: float32 (samples,).

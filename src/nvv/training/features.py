@@ -228,7 +228,7 @@ def _compute(
     disable_tqdm: bool,
 ) -> list[str]:
     """Compute this process's share and write it; return the names of its shards."""
-    lengths = list(prefetched(work.values(), FeatureClip.num_samples, num_workers=num_workers))
+    lengths = [clip.num_samples() for clip in work.values()]
     share = divided_by_length(lengths, num_shares=processes.num)[processes.index]
     missing = list(work)
     digests = [missing[at] for at in share]

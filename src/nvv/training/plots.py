@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
-from ..files import replaced_when_complete
+from .plot_style import BLUE, GREY, INK, ORANGE, percent_axis, save_figure, tidy
 
 CONFUSION_MATRIX_FILE = "confusion_matrix.png"
 LAYER_WEIGHTS_FILE = "layer_weights.png"
@@ -32,35 +31,6 @@ SCORE_TITLES = {
     "macro_recall": "macro recall",
     "weighted_precision": "weighted precision",
 }
-
-_BLUE, _ORANGE, _GREY, _INK = "#2b6cb0", "#dd6b20", "#a0aec0", "#2d3748"
-_DOTS_PER_INCH = 150
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure as PNG, whole or not at all."""
-    FigureCanvasAgg(figure)
-    with replaced_when_complete(path) as temporary:
-        # No software entry in the file's metadata: the same numbers give the same bytes.
-        figure.savefig(
-            temporary,
-            format="png",
-            dpi=_DOTS_PER_INCH,
-            bbox_inches="tight",  # a square matrix leaves the layout engine too little room for its labels
-            pad_inches=0.12,
-            metadata={"Software": None},
-        )
-    return Path(path)
-
-
-def _percent_axis() -> PercentFormatter:
-    return PercentFormatter(xmax=1, decimals=0, symbol=" %")
-
-
-def _tidy(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_INK)
-    axes.set_axisbelow(True)
 
 
 def _corpus_name(metrics: Mapping[str, Any]) -> str:
@@ -99,7 +69,7 @@ def draw_confusion_matrix(axes: Axes, counts: Sequence[Sequence[int]], *, label_
             ha="center",
             va="center",
             fontsize=size,
-            color="white" if shares[row, column] > 0.55 else _INK,
+            color="white" if shares[row, column] > 0.55 else INK,
         )
     ticks = np.arange(num_labels)
     axes.set_xticks(ticks, label_names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
@@ -109,14 +79,14 @@ def draw_confusion_matrix(axes: Axes, counts: Sequence[Sequence[int]], *, label_
     axes.set_yticks(ticks[:-1] + 0.5, minor=True)
     axes.grid(which="minor", color="#edf2f7", linewidth=0.8)
     axes.tick_params(which="minor", length=0)
-    axes.tick_params(which="major", length=0, colors=_INK)
+    axes.tick_params(which="major", length=0, colors=INK)
     for spine in axes.spines.values():
-        spine.set_color(_GREY)
-    axes.set_xlabel("predicted", color=_INK)
-    axes.set_ylabel("true (clips)", color=_INK)
-    bar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=_percent_axis())
-    bar.set_label("share of the true class", color=_INK, fontsize=size)
-    bar.ax.tick_params(labelsize=size, colors=_INK)
+        spine.set_color(GREY)
+    axes.set_xlabel("predicted", color=INK)
+    axes.set_ylabel("true (clips)", color=INK)
+    bar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, format=percent_axis())
+    bar.set_label("share of the true class", color=INK, fontsize=size)
+    bar.ax.tick_params(labelsize=size, colors=INK)
     bar.outline.set_visible(False)
 
 
@@ -143,11 +113,11 @@ def write_confusion_matrix(path: str | os.PathLike[str], metrics: Mapping[str, A
     draw_confusion_matrix(axes, metrics["splits"][split]["confusion_matrix"], label_names=label_names)
     axes.set_title(
         f"{_corpus_name(metrics)}, {split}\n{_score(metrics, split, 'uar')} · {_score(metrics, split, 'macro_f1')}",
-        color=_INK,
+        color=INK,
         fontsize=11,
         pad=10,
     )
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def write_layer_weights(
@@ -182,17 +152,17 @@ def write_layer_weights(
     figure = Figure(figsize=(max(5.0, 2.2 + 0.32 * values.size), 3.4), layout="constrained")
     axes = figure.add_subplot()
     positions = np.arange(values.size)
-    axes.bar(positions, values, color=_BLUE, width=0.72)
-    axes.axhline(1 / values.size, color=_ORANGE, linestyle="--", linewidth=1.2)
+    axes.bar(positions, values, color=BLUE, width=0.72)
+    axes.axhline(1 / values.size, color=ORANGE, linestyle="--", linewidth=1.2)
     axes.set_xticks(positions, [str(index) for index in indices], fontsize=8 if values.size > 16 else 9)
-    axes.set_xlabel("hidden state (0: input to the first layer; dashed: equal weights)", color=_INK)
-    axes.set_ylabel("weight", color=_INK)
+    axes.set_xlabel("hidden state (0: input to the first layer; dashed: equal weights)", color=INK)
+    axes.set_ylabel("weight", color=INK)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="y", color="#edf2f7")
-    _tidy(axes)
+    tidy(axes)
     note = " (random weights)" if random_init else ""
-    axes.set_title(f"Layer weights, {backbone_id}{note}", color=_INK, fontsize=11)
-    return _save(figure, path)
+    axes.set_title(f"Layer weights, {backbone_id}{note}", color=INK, fontsize=11)
+    return save_figure(figure, path)
 
 
 def _draw_scores(axes: Axes, metrics: Mapping[str, Any], *, split: str, names: Sequence[str]) -> None:
@@ -211,24 +181,24 @@ def _draw_scores(axes: Axes, metrics: Mapping[str, Any], *, split: str, names: S
         0.4,
         yerr=errors,
         capsize=5,
-        color=_BLUE,
-        error_kw={"ecolor": _INK, "elinewidth": 1.2},
+        color=BLUE,
+        error_kw={"ecolor": INK, "elinewidth": 1.2},
         label="model, 95 % interval",
     )
-    axes.bar(positions + 0.2, chance, 0.4, color=_GREY, label="best guess without listening")
+    axes.bar(positions + 0.2, chance, 0.4, color=GREY, label="best guess without listening")
     for position, value, top in zip(positions - 0.2, values, np.maximum(high, values), strict=True):
-        axes.text(position, top + 0.02, f"{100 * value:.1f} %", ha="center", va="bottom", fontsize=10, color=_INK)
+        axes.text(position, top + 0.02, f"{100 * value:.1f} %", ha="center", va="bottom", fontsize=10, color=INK)
     for position, value in zip(positions + 0.2, chance, strict=True):
-        axes.text(position, value + 0.02, f"{100 * value:.1f} %", ha="center", va="bottom", fontsize=10, color=_INK)
+        axes.text(position, value + 0.02, f"{100 * value:.1f} %", ha="center", va="bottom", fontsize=10, color=INK)
     axes.set_xticks(positions, [SCORE_TITLES[name] for name in names])
     axes.set_ylim(0, 1.12)
     axes.set_yticks(np.linspace(0, 1, 6))
-    axes.yaxis.set_major_formatter(_percent_axis())
+    axes.yaxis.set_major_formatter(percent_axis())
     axes.grid(axis="y", color="#edf2f7")
     # Below the bars: wherever it stood among them, a good score would run into it.
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=8, frameon=False)
-    axes.set_title(f"{split.capitalize()}: {result['num_clips']} clips", color=_INK, fontsize=11)
-    _tidy(axes)
+    axes.set_title(f"{split.capitalize()}: {result['num_clips']} clips", color=INK, fontsize=11)
+    tidy(axes)
 
 
 def _logged(log_history: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
@@ -240,23 +210,23 @@ def _logged(log_history: Sequence[Mapping[str, Any]], name: str) -> tuple[list[f
 def _draw_training(axes: Axes, log_history: Sequence[Mapping[str, Any]]) -> None:
     """Draw the losses, and validation macro-F1 on a second axis, over epochs."""
     lines = []
-    for name, title, colour in (("loss", "training loss", _GREY), ("eval_loss", "validation loss", _INK)):
+    for name, title, colour in (("loss", "training loss", GREY), ("eval_loss", "validation loss", INK)):
         epochs, values = _logged(log_history, name)
         if epochs:
             lines += axes.plot(epochs, values, color=colour, linewidth=1.6, label=title)
-    axes.set_xlabel("epoch", color=_INK)
-    axes.set_ylabel("loss", color=_INK)
+    axes.set_xlabel("epoch", color=INK)
+    axes.set_ylabel("loss", color=INK)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _tidy(axes)
+    tidy(axes)
     epochs, values = _logged(log_history, "eval_macro_f1")
     if epochs:
         right = axes.twinx()
-        lines += right.plot(epochs, values, color=_BLUE, linewidth=2, label="validation macro-F1")
+        lines += right.plot(epochs, values, color=BLUE, linewidth=2, label="validation macro-F1")
         right.set_ylim(0, 1)
-        right.yaxis.set_major_formatter(_percent_axis())
+        right.yaxis.set_major_formatter(percent_axis())
         right.spines[["top", "left"]].set_visible(False)
-        right.tick_params(colors=_BLUE)
+        right.tick_params(colors=BLUE)
     if lines:
         axes.legend(
             lines,
@@ -267,7 +237,7 @@ def _draw_training(axes: Axes, log_history: Sequence[Mapping[str, Any]]) -> None
             fontsize=8,
             frameon=False,
         )
-    axes.set_title("Training", color=_INK, fontsize=11)
+    axes.set_title("Training", color=INK, fontsize=11)
 
 
 def write_overview(
@@ -299,7 +269,7 @@ def write_overview(
     _draw_training(figure.add_subplot(grid[1, 0]), log_history)
     right = figure.add_subplot(grid[:, 1])
     draw_confusion_matrix(right, metrics["splits"][split]["confusion_matrix"], label_names=metrics["labels"])
-    right.set_title(f"{split.capitalize()} clips by true and predicted class", color=_INK, fontsize=11)
+    right.set_title(f"{split.capitalize()} clips by true and predicted class", color=INK, fontsize=11)
     backbone, tuning = metrics["backbone"], metrics["tuning"]
     start = "random weights" if backbone["random_init"] else "pretrained"
     title = (
@@ -310,5 +280,5 @@ def write_overview(
         title += "\nComputed sounds: no evidence about people's voices"
     elif backbone["random_init"]:
         title += "\nRandom weights: no evidence about the backbone or the method"
-    figure.suptitle(title, color=_INK, fontsize=12)
-    return _save(figure, path)
+    figure.suptitle(title, color=INK, fontsize=12)
+    return save_figure(figure, path)

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..metrics import SCORE_NAMES
-from .plots import _BLUE, _GREY, _INK, _ORANGE, SCORE_TITLES, _percent_axis, _save, _tidy
+from .plot_style import BLUE, GREY, INK, ORANGE, percent_axis, save_figure, tidy
+from .plots import SCORE_TITLES
 
 LAYER_SCORES_FILE = "layer_scores.png"
 
@@ -51,10 +52,10 @@ def write_layer_scores(path: str | os.PathLike[str], report: Mapping[str, Any]) 
         upper.tick_params(labelbottom=False)
     lowest = figure.axes[-1]
     lowest.set_xticks(states, [str(state) for state in states], fontsize=8 if len(states) > 16 else 9)
-    lowest.set_xlabel("hidden state (0: input to the first layer)", color=_INK)
-    figure.suptitle(_title(report), color=_INK, fontsize=11)
-    figure.supxlabel(_caption(report), color=_INK, fontsize=7.5)
-    return _save(figure, path)
+    lowest.set_xlabel("hidden state (0: input to the first layer)", color=INK)
+    figure.suptitle(_title(report), color=INK, fontsize=11)
+    figure.supxlabel(_caption(report), color=INK, fontsize=7.5)
+    return save_figure(figure, path)
 
 
 def _draw_scores(axes: Axes, report: Mapping[str, Any], *, states: Sequence[int], metric: str) -> None:
@@ -67,7 +68,7 @@ def _draw_scores(axes: Axes, report: Mapping[str, Any], *, states: Sequence[int]
     errors = np.maximum([means - low, high - means], 0)
     marks: list[Any] = [
         axes.errorbar(
-            states, means, yerr=errors, fmt="o-", color=_BLUE, ecolor=_BLUE, capsize=3, linewidth=1.6, markersize=5,
+            states, means, yerr=errors, fmt="o-", color=BLUE, ecolor=BLUE, capsize=3, linewidth=1.6, markersize=5,
             elinewidth=1.1, label="one hidden state", zorder=3,
         )
     ]  # fmt: skip
@@ -75,25 +76,25 @@ def _draw_scores(axes: Axes, report: Mapping[str, Any], *, states: Sequence[int]
         seeds = np.array([score["by_seed"] for score in scores])  # (states, seeds)
         places = np.repeat(np.asarray(states)[:, None], num_seeds, axis=1)
         marks.append(
-            axes.scatter(places.ravel() + 0.13, seeds.ravel(), s=10, color=_INK, alpha=0.6, label="its seeds", zorder=4)
+            axes.scatter(places.ravel() + 0.13, seeds.ravel(), s=10, color=INK, alpha=0.6, label="its seeds", zorder=4)
         )
     main = report["main"]
     if main["is_weighted_sum"]:
         score = main["test"][metric]
         deviation = score["standard_deviation"]
         label = "weighted sum" if deviation is None else f"weighted sum, ± {100 * deviation:.1f} % over seeds"
-        marks.append(axes.axhline(score["mean"], color=_ORANGE, linewidth=1.6, label=label, zorder=2))
-        axes.axhspan(score["low"], score["high"], color=_ORANGE, alpha=0.13, linewidth=0, zorder=1)
+        marks.append(axes.axhline(score["mean"], color=ORANGE, linewidth=1.6, label=label, zorder=2))
+        axes.axhspan(score["low"], score["high"], color=ORANGE, alpha=0.13, linewidth=0, zorder=1)
     chance = max(report["chance"][kind][metric] for kind in ("majority", "random"))
-    guess = axes.axhline(chance, color=_GREY, linestyle="--", linewidth=1.2, label="best guess without listening")
-    axes.set_ylabel(f"test {SCORE_TITLES[metric]}", color=_INK)
+    guess = axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.2, label="best guess without listening")
+    axes.set_ylabel(f"test {SCORE_TITLES[metric]}", color=INK)
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(_percent_axis())
+    axes.yaxis.set_major_formatter(percent_axis())
     axes.grid(axis="y", color=_GRID)
     axes.legend(
         handles=[*marks, guess], loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False
     )
-    _tidy(axes)
+    tidy(axes)
 
 
 def _draw_weights(axes: Axes, weights: Mapping[str, Any]) -> None:
@@ -101,14 +102,14 @@ def _draw_weights(axes: Axes, weights: Mapping[str, Any]) -> None:
     values = np.asarray(weights["mean"])
     deviations = weights["standard_deviation"]
     axes.bar(
-        weights["hidden_states"], values, 0.6, color=_ORANGE, yerr=deviations, capsize=3 if deviations else 0,
-        error_kw={"ecolor": _INK, "elinewidth": 1.1},
+        weights["hidden_states"], values, 0.6, color=ORANGE, yerr=deviations, capsize=3 if deviations else 0,
+        error_kw={"ecolor": INK, "elinewidth": 1.1},
     )  # fmt: skip
-    axes.axhline(1 / values.size, color=_GREY, linestyle="--", linewidth=1.2)
-    axes.set_ylabel("weight in the sum", color=_INK)
+    axes.axhline(1 / values.size, color=GREY, linestyle="--", linewidth=1.2)
+    axes.set_ylabel("weight in the sum", color=INK)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="y", color=_GRID)
-    _tidy(axes)
+    tidy(axes)
 
 
 def _title(report: Mapping[str, Any]) -> str:
