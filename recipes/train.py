@@ -19,6 +19,8 @@ from nvv.training.config_files import parse_arguments
 from nvv.training.push import PushError
 from nvv.training.run import train
 
+_SHOWN_SCORES = ("mean_score", "ccc", "mae", "macro_f1", "uar", "accuracy")
+
 
 def main() -> None:
     """Read the arguments, train, and say where everything is."""
@@ -30,9 +32,11 @@ def main() -> None:
         sys.exit(f"{type(error).__name__}: {error}")
     if arguments.training.process_index == 0:
         scores = result.metrics["splits"]["test"]["scores"]
-        for name in ("macro_f1", "uar", "accuracy"):
+        for name in [name for name in scores if name.endswith(_SHOWN_SCORES)]:
             score = scores[name]
             print(f"test {name}: {score['value']:.3f} (95 % interval {score['low']:.3f} to {score['high']:.3f})")
+        if not scores:
+            print("test: no references, so no scores; the answers are in predictions.csv")
         print(f"Model repository, card, metrics.json, predictions.csv and plots: {result.output_dir}")
 
 

@@ -65,6 +65,88 @@ def test_config_refuses_contradictions(tiny_backbone_config, fields, message):
         NvvConfig(**{"backbone_config": tiny_backbone_config("hubert"), **fields})
 
 
+REGRESSION = {"name": "affect", "kind": "regression", "outputs": ["arousal", "valence"]}
+TYPE = {"name": "type", "kind": "classification", "outputs": ["cry", "laugh"]}
+CONTRASTIVE = {"head": "embedding", "loss": "supervised_contrastive"}
+LABELS = {"id2label": {0: "other", 1: "laughing"}}
+POINTS = {"operating_points": {"laughing": {"threshold": 0.7, "rule": "precision >= 0.9"}}}
+
+
+def test_config_of_tasks_heads_and_operating_points_survives_saving_and_loading(tmp_path):
+    for number, fields in enumerate(
+        [
+            {"tasks": [REGRESSION, {**TYPE, "loss": "focal"}], "task_weighting": "uncertainty", "focal_gamma": 1.0},
+            {"head": "lstm", "lstm_hidden_size": 6, "lstm_layers": 1, "lstm_bidirectional": True},
+            {**CONTRASTIVE, "embedding_size": 5, "contrastive_temperature": 0.2},
+            {**LABELS, **POINTS, "calibration_temperature": 1.7, "apply_operating_point": "laughing"},
+        ]
+    ):
+        NvvConfig(**fields).save_pretrained(tmp_path / str(number))
+        loaded = NvvConfig.from_pretrained(tmp_path / str(number))
+        given = {name: value for name, value in fields.items() if name != "tasks"}
+        assert {name: getattr(loaded, name) for name in given} == given
+        assert loaded.task_list == NvvConfig(**fields).task_list
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tasks": [REGRESSION], "class_weights": [1.0, 1.0]}, "with tasks, each classification names its own"),
+        ({"tasks": [REGRESSION], "loss": "focal"}, "with tasks, each names its own loss"),
+        ({"tasks": [REGRESSION], **CONTRASTIVE}, "with tasks, each names its own loss"),
+        ({"tasks": [REGRESSION], "num_labels": 3}, "num_labels=3: the tasks have 2 outputs"),
+        ({"tasks": [REGRESSION], "id2label": {0: "a", 1: "b"}}, "differs from the outputs of the tasks"),
+        (
+            {"tasks": [REGRESSION], "problem_type": "single_label_classification"},
+            "problem_type='single_label_classification': with these tasks it is 'regression'",
+        ),
+        ({"problem_type": "regression"}, "problem_type='regression': with these tasks it is 'single_label"),
+        ({"tasks": [REGRESSION], "label_smoothing": 0.1}, "label_smoothing=0.1 goes with cross_entropy"),
+        ({"loss": "focal", "label_smoothing": 0.1}, "label_smoothing=0.1 goes with cross_entropy"),
+        ({"task_weighting": "uncertainty"}, "weighs several tasks against each other; there is one"),
+        ({"tasks": [TYPE], "task_weighting": "uncertainty"}, "weighs several tasks against each other; there is one"),
+        (
+            {"tasks": [{**REGRESSION, "weight": 2}, TYPE], "task_weighting": "uncertainty"},
+            "learns the weights; leave those of the tasks out",
+        ),
+        ({"task_weighting": "equal"}, "task_weighting='equal' is not one of fixed, uncertainty"),
+        ({"head": "embedding"}, "head='embedding' does not go with loss='cross_entropy'"),
+        ({"loss": "supervised_contrastive"}, "head='linear' does not go with loss='supervised_contrastive'"),
+        ({**CONTRASTIVE, "class_weights": [1.0, 1.0]}, "have no effect on loss='supervised_contrastive'"),
+        ({**CONTRASTIVE, "label_smoothing": 0.1}, "have no effect on loss='supervised_contrastive'"),
+        ({**CONTRASTIVE, "contrastive_temperature": 0.0}, "contrastive_temperature=0.0 is out of range"),
+        ({**CONTRASTIVE, "embedding_size": 0}, "embedding_size=0 is out of range"),
+        ({"head": "lstm", "lstm_layers": -1}, "lstm_layers=-1 is out of range"),
+        ({"head": "lstm", "lstm_hidden_size": 0}, "lstm_hidden_size=0 is out of range"),
+        ({"head": "lstm", "lstm_layers": 0, "lstm_bidirectional": True}, "needs at least one layer"),
+        ({"focal_gamma": -1.0}, "focal_gamma=-1.0 is out of range"),
+        ({"calibration_temperature": 0.0}, "calibration_temperature=0.0 is out of range"),
+        ({"tasks": [REGRESSION], "calibration_temperature": 2.0}, "calibration_temperature goes with a single"),
+        ({"tasks": [REGRESSION, TYPE], **POINTS}, "operating_points goes with a single classification"),
+        ({**LABELS, "operating_points": {"sigh": {"threshold": 0.5}}}, "'sigh' is not one of the labels other, laugh"),
+        ({**LABELS, "operating_points": {"laughing": {}}}, r"'laughing' needs a threshold in \(0, 1\), found \{\}"),
+        ({**LABELS, "operating_points": {"laughing": {"threshold": 1.0}}}, r"needs a threshold in \(0, 1\)"),
+        ({**LABELS, "operating_points": {"laughing": 0.5}}, r"needs a threshold in \(0, 1\), found 0.5"),
+        ({**LABELS, "apply_operating_point": "laughing"}, "there is an operating point for no label"),
+        ({**LABELS, **POINTS, "apply_operating_point": "other"}, "there is an operating point for 'laughing'"),
+    ],
+)
+def test_config_refuses_contradictions_of_tasks_heads_and_decisions(fields, message):
+    with pytest.raises(ValueError, match=message):
+        NvvConfig(**fields)
+
+
+def test_config_checks_fields_given_when_loading(tmp_path):
+    NvvConfig(**LABELS, **POINTS).save_pretrained(tmp_path)
+    assert NvvConfig.from_pretrained(tmp_path, apply_operating_point="laughing").apply_operating_point == "laughing"
+    config, unused = NvvConfig.from_pretrained(
+        tmp_path, calibration_temperature=3.0, somewhere="else", return_unused_kwargs=True
+    )
+    assert (config.calibration_temperature, unused) == (3.0, {"somewhere": "else"})
+    with pytest.raises(ValueError, match="there is an operating point for 'laughing'"):
+        NvvConfig.from_pretrained(tmp_path, apply_operating_point="other")
+
+
 def test_config_refuses_a_backbone_that_is_no_speech_encoder():
     with pytest.raises(ValueError, match="A backbone of type 'bert' is not supported"):
         NvvConfig(backbone_config=BertConfig())

@@ -6,6 +6,7 @@ beside it, with speaker, country and age. Source: the competitions' code, HumeAI
 """
 
 import csv
+import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import datasets
 
 from nvv.data import Clip, CorpusBuilder, CorpusConfig, CorpusError, CorpusFacts, Excluded, SplitError, list_files
+from nvv.data.synthetic_hume_vb import MARKER
 
 _EMOTIONS = ("Awe", "Excitement", "Amusement", "Awkwardness", "Fear", "Horror", "Distress", "Triumph", "Sadness")
 _COUNTRIES = ("China", "United States", "South Africa", "Venezuela")
@@ -32,6 +34,15 @@ _SPEAKER_COLUMNS = {
     "speaker_id": ("Subject_ID", "Subject"),
     "country": ("Country_string", "Country"),
     "age": ("Age",),
+}
+# What cards say where the tree is a computed one.
+_COMPUTED = {
+    "is_synthetic": True,
+    "summary": (
+        "Computed sounds in the layout of Hume-VB, made by nvv.data.synthetic_hume_vb to try recipes; nothing of the "
+        "corpus is in it."
+    ),
+    "notes": ("No person was recorded: a score on these sounds is no evidence about any model of human sounds.",),
 }
 
 
@@ -71,8 +82,8 @@ class HumeVB(CorpusBuilder):
             "redistribution."
         ),
         notes=(
-            "The four configs are the A-VB tasks and share the official split; a task whose label file is missing in "
-            "the raw copy has no config.",
+            "Four configs are the A-VB tasks, `joint` has the columns of all four; all share the official split. A "
+            "task whose label file is missing in the raw copy has no config, and its columns in `joint` are null.",
             "Targets may be missing (null): leave them out of losses and metrics, as the official metric code does. "
             "Those of the test part were not released; where all test rows of a label file carry the same values, "
             "these are placeholders and become null.",
@@ -101,6 +112,12 @@ class HumeVB(CorpusBuilder):
             with_label=False,
         ),
         CorpusConfig(name="type", description="Eight kinds of vocal burst."),
+        CorpusConfig(
+            name="joint",
+            description="All four tasks at once: every target and the kind, null where a label file is missing.",
+            protocol="official",
+            targets=(*_HIGH, *_TWO, *_CULTURE),
+        ),
     ]
     DEFAULT_CONFIG_NAME = "high"
     ROOT_MARKERS = ("audio/wav/*.wav", *(f"labels/{task}_info.csv" for task in _TASKS))
@@ -113,6 +130,8 @@ class HumeVB(CorpusBuilder):
         files = _label_files(root)
         if not files:
             raise CorpusError(f"{root / 'labels'}: no label file; expected {self.LAYOUT}")
+        if (root / MARKER).is_file():
+            self.FACTS = dataclasses.replace(self.FACTS, **_COMPUTED)
         rows = _join(_read_task(path, _TASKS[task]) for task, path in files.items())
         speakers = _read_speakers(root)
         audio = root / "audio" / "wav"

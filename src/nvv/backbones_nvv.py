@@ -30,6 +30,7 @@ from transformers.models.wavlm.modeling_wavlm import WavLMAttention
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from .frontend_nvv import HOP_LENGTH, log_mel_spectrogram
+from .spec_augment_nvv import mask_frames
 
 HiddenStates = tuple[torch.Tensor, ...]
 
@@ -107,8 +108,7 @@ class NvvWhisperEncoder(WhisperEncoder):
 
     def num_frames(self, num_samples: torch.Tensor) -> torch.Tensor:
         """Encoder positions `(batch,)` that clips of `num_samples` samples fill; at least one."""
-        log_mel_frames = (num_samples + HOP_LENGTH - 1) // HOP_LENGTH
-        return ((log_mel_frames + 1) // 2).clamp(min=1)
+        return (_log_mel_frames(num_samples) + 1) // 2
 
     def forward(
         self,
@@ -117,6 +117,7 @@ class NvvWhisperEncoder(WhisperEncoder):
         *,
         layers: Sequence[int],
         normalise_last: bool = True,  # noqa: ARG002 - Whisper's last hidden state is always the normalised one
+        own_samples: torch.Tensor | None = None,
     ) -> tuple[HiddenStates, torch.Tensor | None]:
         """Encodes clips.
 
@@ -127,6 +128,8 @@ class NvvWhisperEncoder(WhisperEncoder):
             layers: Which hidden states to return; 0 is the embedding output.
             normalise_last: Without effect, as in the stock encoder: Whisper's last hidden state has passed the final
                 norm.
+            own_samples: `(batch,)`, where `num_samples` is `None` because silence after the clips is heard, too: the
+                clips' own lengths in samples, for SpecAugment.
 
         Returns:
             The hidden states, each `(batch, frames, width)`, and the mask of valid frames `(batch, frames)` or `None`.
@@ -145,9 +148,13 @@ class NvvWhisperEncoder(WhisperEncoder):
             )
         log_mel_mask = frame_mask = None
         if num_samples is not None:
-            log_mel_frames = ((num_samples + HOP_LENGTH - 1) // HOP_LENGTH).clamp(min=1)
-            log_mel_mask = frame_mask_of(log_mel_frames, features.shape[-1])
+            log_mel_mask = frame_mask_of(_log_mel_frames(num_samples), features.shape[-1])
             frame_mask = frame_mask_of(self.num_frames(num_samples), max_frames)
+        if self.training:
+            # As in the stock model: frames of 10 ms and mel bands become 0, which is -40 dB in the log-mel scale.
+            own = num_samples if own_samples is None else own_samples
+            own_frames = None if own is None else _log_mel_frames(own)
+            features = mask_frames(features.transpose(1, 2), own_frames, config=self.config).transpose(1, 2)
         hidden_states = F.gelu(self.conv1(_zero_padding(features, log_mel_mask)))
         hidden_states = F.gelu(self.conv2(_zero_padding(hidden_states, log_mel_mask)))
         hidden_states = hidden_states.transpose(1, 2) + self.embed_positions.weight[:max_frames]
@@ -163,6 +170,11 @@ class NvvWhisperEncoder(WhisperEncoder):
             attention_mask=additive_mask(frame_mask, hidden_states.dtype),
         )
         return states, frame_mask
+
+
+def _log_mel_frames(num_samples: torch.Tensor) -> torch.Tensor:
+    """Log-mel frames `(batch,)` that clips of `num_samples` samples fill; at least one."""
+    return ((num_samples + HOP_LENGTH - 1) // HOP_LENGTH).clamp(min=1)
 
 
 def _zero_padding(channels_first: torch.Tensor, frame_mask: torch.Tensor | None) -> torch.Tensor:
@@ -216,6 +228,7 @@ class _ConvolutionalBackbone:
         *,
         layers: Sequence[int],
         normalise_last: bool = True,
+        own_samples: torch.Tensor | None = None,
     ) -> tuple[HiddenStates, torch.Tensor | None]:
         """Encodes clips.
 
@@ -226,6 +239,8 @@ class _ConvolutionalBackbone:
             layers: Which hidden states to return; 0 is the embedding output.
             normalise_last: Whether the last layer's output passes the final norm of pre-norm encoders: stock models do
                 so for `last_hidden_state`, not for the tuple `hidden_states` that the weighted layer sum reads.
+            own_samples: `(batch,)`, where `num_samples` is `None` because silence after the clips is heard, too: the
+                clips' own lengths in samples, for SpecAugment.
 
         Returns:
             The hidden states, each `(batch, frames, width)`, and the mask of valid frames `(batch, frames)` or `None`.
@@ -239,9 +254,15 @@ class _ConvolutionalBackbone:
             frame_mask = frame_mask_of(self.num_frames(num_samples), features.shape[1])
         projected = self.feature_projection(features)
         hidden_states = projected[0] if isinstance(projected, tuple) else projected
-        if self.training and hidden_states.shape[1] > self.config.mask_time_length:
-            mask = None if frame_mask is None else frame_mask.long()
-            hidden_states = self._mask_hidden_states(hidden_states, attention_mask=mask)
+        if self.training:
+            own = num_samples if own_samples is None else own_samples
+            hidden_states = mask_frames(
+                hidden_states,
+                None if own is None else self.num_frames(own),
+                config=self.config,
+                # Not there in encoders whose config masks nothing.
+                replacement=getattr(self, "masked_spec_embed", 0.0),
+            )
         hidden_states = self._embed_positions(hidden_states, frame_mask)
         with_final_norm = normalise_last and self.config.do_stable_layer_norm
         states = run_layers(

@@ -7,6 +7,7 @@ callers' business. Own work.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,3 +53,28 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     with replaced_when_complete(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     return Path(path)
+
+
+_NOT_IN_FILES = re.compile(r"[^\w.+-]+")
+
+
+def task_file(file: str, task_name: str, *, num_tasks: int) -> str:
+    """Name the file of one task.
+
+    Args:
+        file: the name of a model's file that has one task, such as `predictions.csv`.
+        task_name: the task.
+        num_tasks: how many tasks the model has.
+
+    Returns:
+        The same name for a single task; of several one with the task's name before the ending, `_` in place of what is
+        no letter, digit, '.', '+' or '-'.
+
+    Example:
+        >>> task_file("predictions.csv", "high", num_tasks=2)
+        'predictions_high.csv'
+    """
+    if num_tasks == 1:
+        return file
+    stem, ending = os.path.splitext(file)
+    return f"{stem}_{_NOT_IN_FILES.sub('_', task_name)}{ending}"

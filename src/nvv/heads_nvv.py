@@ -2,7 +2,8 @@
 
 Holds no encoder and no loss. The head is one module, so that PEFT's `modules_to_save` carries all of it. Sources: Yang
 et al. 2021 (SUPERB, the softmax-weighted layer sum), transformers' sequence-classification head (parity is tested),
-Wagner et al. 2023 (the `mlp` head). Part of the remote-code bundle: imports only torch and its siblings.
+Wagner et al. 2023 (the `mlp` head), Nguyen et al. 2022 (SlabCNU's `lstm` head), Khosla et al. 2020 (the `embedding`
+head's two layers). Part of the remote-code bundle: imports only torch and its siblings.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .configuration_nvv import NvvConfig
 
@@ -47,11 +50,58 @@ def pool_frames(hidden_states: torch.Tensor, frame_mask: torch.Tensor | None, po
     return total / num_frames.unsqueeze(-1)
 
 
+def frame_width(config: NvvConfig) -> int:
+    """Width of the frames behind an `"lstm"` head's LSTM."""
+    if config.lstm_layers == 0:
+        return config.hidden_size
+    return config.lstm_hidden_size * (2 if config.lstm_bidirectional else 1)
+
+
+def make_lstm(config: NvvConfig) -> nn.LSTM | None:
+    """The LSTM of a head that has one."""
+    if config.head != "lstm" or config.lstm_layers == 0:
+        return None
+    return nn.LSTM(
+        config.hidden_size,
+        config.lstm_hidden_size,
+        num_layers=config.lstm_layers,
+        batch_first=True,
+        bidirectional=config.lstm_bidirectional,
+    )
+
+
+def run_lstm(lstm: nn.LSTM | None, frames: torch.Tensor, frame_mask: torch.Tensor | None) -> torch.Tensor:
+    """Runs an LSTM over each clip's valid frames.
+
+    Args:
+        lstm: With `batch_first`; `None` for none.
+        frames: `(batch, frames, width)`, finite throughout.
+        frame_mask: `(batch, frames)`, true on valid frames, which come first; `None` where all are.
+
+    Returns:
+        `(batch, frames, units)`, without meaning on frames that are not valid.
+    """
+    if lstm is None:
+        return frames
+    # In its weights' own precision also under autocast: rounding errors add up over hundreds of frames.
+    with torch.autocast(frames.device.type, enabled=False):
+        if frame_mask is None or not lstm.bidirectional:
+            # Read from left to right, padding on the right is behind all that counts.
+            return lstm(frames)[0]
+        packed = pack_padded_sequence(frames, frame_mask.sum(dim=1).cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(lstm(packed)[0], batch_first=True, total_length=frames.shape[1])[0]
+
+
 class NvvHead(nn.Module):
     """Weighted layer sum → projection and pooling → logits.
 
+    What each kind does between the layer sum and the logits is in `NvvConfig`'s field `head`. Beside its weights the
+    head holds what else belongs to a trained model: `log_variances` (tasks,), where the tasks' weights are learned, and
+    the embedding head's `centroids` (num_labels, embedding_size), one for each label.
+
     Args:
-        config: Gives `summed_layers`, `head`, `pooling`, `projection_size`, `head_dropout` and `num_labels`.
+        config: Gives `summed_layers`, `head` and the fields that go with it, `pooling`, `num_labels`, `task_list` and
+            `task_weighting`.
     """
 
     def __init__(self, config: NvvConfig) -> None:
@@ -61,31 +111,49 @@ class NvvHead(nn.Module):
         num_states = len(config.summed_layers)
         even = torch.ones(num_states) / num_states
         self.layer_weights = nn.Parameter(even) if config.use_weighted_layer_sum else None
-        self.projector = nn.Linear(config.hidden_size, config.projection_size)
+        self.lstm = make_lstm(config)
+        self.projector = None if self.kind == "lstm" else nn.Linear(config.hidden_size, config.projection_size)
         self.dropout = nn.Dropout(config.head_dropout if config.head == "mlp" else 0.0)
-        self.classifier = nn.Linear(config.projection_size, config.num_labels)
+        if self.kind == "embedding":
+            self.classifier = None
+            self.embedder = nn.Linear(config.projection_size, config.embedding_size)
+            self.temperature = config.contrastive_temperature
+            self.register_buffer("centroids", torch.zeros(config.num_labels, config.embedding_size))
+        else:
+            width = frame_width(config) if self.kind == "lstm" else config.projection_size
+            self.classifier = nn.Linear(width, config.num_labels)
+        is_learned = config.task_weighting == "uncertainty"
+        self.log_variances = nn.Parameter(torch.zeros(len(config.task_list))) if is_learned else None
 
     @property
     def pools_first(self) -> bool:
-        """Whether the head is linear up to its pooling, so that it can be trained from cached pooled hidden states."""
-        return self.pooling in POOLINGS_THAT_COMMUTE
+        """Whether pooling commutes with all before it, so that cached pooled hidden states are enough to train from."""
+        return self.kind != "lstm" and self.pooling in POOLINGS_THAT_COMMUTE
 
-    def forward(self, hidden_states: Sequence[torch.Tensor], frame_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Classifies clips from their hidden states.
+    def forward(
+        self,
+        hidden_states: Sequence[torch.Tensor],
+        frame_mask: torch.Tensor | None = None,
+        *,
+        with_embeddings: bool = False,
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Answers for clips from their hidden states.
 
         Args:
             hidden_states: One `(batch, frames, width)` for each of `config.summed_layers`, in that order.
             frame_mask: `(batch, frames)`, true on the frames to pool over; `None` for all.
+            with_embeddings: Also return the clips' embeddings: of length 1 for the `"embedding"` head, the pooled layer
+                sum for `"mlp"`, the pooled projection for `"linear"`, the pooled frames behind the LSTM for `"lstm"`.
 
         Returns:
-            Logits `(batch, num_labels)`.
+            Logits `(batch, num_labels)`, or these and the embeddings `(batch, size)`.
         """
         if self.pools_first:
-            return self.forward_pooled(self.pool(hidden_states, frame_mask))
-        summed = self._sum_layers(torch.stack(tuple(hidden_states), dim=1))
-        if self.kind == "linear":
-            return self.classifier(pool_frames(self.projector(summed), frame_mask, self.pooling))
-        return self._classify(pool_frames(summed, frame_mask, self.pooling))
+            embeddings = self._embed(self._sum_layers(self.pool(hidden_states, frame_mask)))
+            logits = self._classify(embeddings)
+        else:
+            embeddings, logits = self._pool_last(self._sum_frames(hidden_states, frame_mask), frame_mask)
+        return (logits, embeddings) if with_embeddings else logits
 
     def pool(self, hidden_states: Sequence[torch.Tensor], frame_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Pools each hidden state by itself: `(batch, len(hidden_states), width)`, all that a linear probe needs."""
@@ -93,7 +161,7 @@ class NvvHead(nn.Module):
 
     def forward_pooled(self, pooled: torch.Tensor) -> torch.Tensor:
         """Logits `(batch, num_labels)` from what `pool` gave; equal to `forward` where `pools_first`."""
-        return self._classify(self._sum_layers(pooled))
+        return self._classify(self._embed(self._sum_layers(pooled)))
 
     def _sum_layers(self, stacked: torch.Tensor) -> torch.Tensor:
         """`(batch, states, ...)` → `(batch, ...)`."""
@@ -102,16 +170,49 @@ class NvvHead(nn.Module):
         weights = torch.softmax(self.layer_weights, dim=-1)
         return torch.tensordot(stacked, weights.to(stacked.dtype), dims=([1], [0]))
 
-    def _classify(self, pooled: torch.Tensor) -> torch.Tensor:
-        """`(batch, width)` → logits."""
+    def _sum_frames(self, hidden_states: Sequence[torch.Tensor], frame_mask: torch.Tensor | None) -> torch.Tensor:
+        """The layer sum of each frame `(batch, frames, width)`, in the head's own precision."""
+        if frame_mask is not None:
+            # What stands in the padding is not pooled, but through a NaN there every weight's gradient would be NaN.
+            hidden_states = [states.masked_fill(~frame_mask.unsqueeze(-1), 0.0) for states in hidden_states]
+        if self.layer_weights is None:
+            return hidden_states[0].to(self.projector_dtype)
+        return self._sum_layers(torch.stack(tuple(hidden_states), dim=1)).to(self.projector_dtype)
+
+    def _pool_last(self, frames: torch.Tensor, frame_mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Embeddings and logits where pooling comes after other layers."""
+        if self.kind == "lstm":
+            frames = run_lstm(self.lstm, frames, frame_mask)
+            outputs = self.classifier(frames)  # (batch, frames, num_labels)
+            return pool_frames(frames, frame_mask, self.pooling), pool_frames(outputs, frame_mask, self.pooling)
+        if self.kind == "linear":
+            embeddings = pool_frames(self.projector(frames), frame_mask, self.pooling)
+        else:
+            embeddings = self._embed(pool_frames(frames, frame_mask, self.pooling))
+        return embeddings, self._classify(embeddings)
+
+    def _embed(self, pooled: torch.Tensor) -> torch.Tensor:
+        """The pooled layer sum `(batch, width)` → embeddings `(batch, size)`."""
         # A head kept in fp32 beside a half-precision backbone reads its features in its own precision.
         pooled = pooled.to(self.projector_dtype)
         if self.kind == "linear":
-            return self.classifier(self.projector(pooled))
-        hidden = torch.tanh(self.projector(self.dropout(pooled)))
+            return self.projector(pooled)
+        if self.kind == "embedding":
+            return F.normalize(self.embedder(F.relu(self.projector(pooled))).float(), dim=-1)
+        return pooled
+
+    def _classify(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Embeddings `(batch, size)` → logits."""
+        if self.kind == "linear":
+            return self.classifier(embeddings)
+        if self.kind == "embedding":
+            # Cosine similarities, which autocast would round to three digits.
+            with torch.autocast(embeddings.device.type, enabled=False):
+                return embeddings @ self.centroids.to(embeddings).T / self.temperature
+        hidden = torch.tanh(self.projector(self.dropout(embeddings)))
         return self.classifier(self.dropout(hidden))
 
     @property
     def projector_dtype(self) -> torch.dtype:
         """Precision of the head's weights."""
-        return self.classifier.weight.dtype
+        return (self.embedder if self.classifier is None else self.classifier).weight.dtype

@@ -7,7 +7,7 @@ to `tuners_nvv` and PEFT. Input is always the 16 kHz waveform. Entry file of the
 from __future__ import annotations
 
 import copy
-import inspect
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +19,9 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import cached_file, find_adapter_config_file, is_peft_available
 
 from .backbones_nvv import BACKBONE_CLASSES, frame_mask_of
-from .configuration_nvv import NvvConfig
+from .configuration_nvv import NvvConfig, own_fields
+from .contrastive_nvv import supervised_contrastive_loss
+from .decisions_nvv import at_operating_point, detected
 from .heads_nvv import NvvHead
 from .loading_nvv import (
     backbone_digest,
@@ -29,15 +31,22 @@ from .loading_nvv import (
     load_head_weights,
     resolve_backbone_revision,
 )
-from .losses_nvv import weighted_cross_entropy
+from .losses_nvv import task_loss
 
 _HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 _NORMALIZATION_EPSILON = 1e-7  # of transformers' Wav2Vec2FeatureExtractor
 _BASE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
+@dataclass
+class NvvOutput(SequenceClassifierOutput):
+    """What the model answers: as in transformers, and the clips' embeddings `(batch, size)`, if asked for."""
+
+    embeddings: torch.Tensor | None = None
+
+
 class NvvForAudioClassification(PreTrainedModel):
-    """Classifies clips of non-verbal vocalizations.
+    """Classifies clips of non-verbal vocalizations, or predicts numbers from them, or both.
 
     Args:
         config: See [`NvvConfig`].
@@ -64,9 +73,19 @@ class NvvForAudioClassification(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.LSTM):
+            bound = module.hidden_size**-0.5  # torch's own; transformers would draw others
+            for weight in module.parameters():
+                init.uniform_(weight, -bound, bound)
+            return
         super()._init_weights(module)
-        if isinstance(module, NvvHead) and module.layer_weights is not None:
+        if not isinstance(module, NvvHead):
+            return
+        if module.layer_weights is not None:
             init.constant_(module.layer_weights, 1.0 / len(module.layer_weights))
+        for name in ("log_variances", "centroids"):
+            if getattr(module, name, None) is not None:
+                init.zeros_(getattr(module, name))
 
     def get_input_embeddings(self) -> nn.Module:
         """The first convolution, where gradient checkpointing of a frozen backbone may ask for gradients."""
@@ -92,43 +111,121 @@ class NvvForAudioClassification(PreTrainedModel):
         labels: torch.Tensor | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-    ) -> SequenceClassifierOutput | tuple[torch.Tensor, ...]:
-        """Classifies a batch of clips.
+        mixed_targets: torch.Tensor | None = None,
+        mixing_weights: torch.Tensor | None = None,
+        output_embeddings: bool = False,
+    ) -> NvvOutput | tuple[torch.Tensor, ...]:
+        """Answers for a batch of clips.
 
         A clip's logits do not depend on the others. Clips longer than `config.max_seconds` are cut to their start.
         Clips shorter than what the encoder's front-end needs (25 ms for the convolutional families, 10 ms for Whisper)
         are continued with zeros to that length, and an empty clip counts as one of that length.
 
+        The logits of a classification have been divided by `config.calibration_temperature`, which calibrates their
+        softmax. In evaluation and without labels they are moved to the operating point that
+        `config.apply_operating_point` names.
+
         Args:
             input_values: `(batch, samples)`, 16 kHz, as the saved feature extractor gives them; padded on the right.
             attention_mask: `(batch, samples)`, 1 on the clips' own samples; `None` where nothing is padding.
-            labels: `(batch,)`, class indices.
+            labels: `(batch,)`, class indices, -100 where missing; with `config.tasks` `(batch, num_label_columns)` in
+                floating point, NaN where missing.
             output_hidden_states: Also return all hidden states.
             return_dict: `False` for a tuple.
+            mixed_targets: Labels of the clips that were mixed into these (mixup); see `losses_nvv.task_loss`. Named so
+                because transformers' Trainer takes every argument named like a label for one that is always there.
+            mixing_weights: `(batch,)`, the share of `labels` in the mixture.
+            output_embeddings: Also return the embeddings of `embed`, in evaluation from the same pass as the logits.
 
         Returns:
             `logits` `(batch, num_labels)`; `loss` where labels are given; `hidden_states`, if asked for, of the
-            embedding output and each layer, `(batch, frames, width)`.
+            embedding output and each layer, `(batch, frames, width)`; `embeddings` `(batch, size)`, if asked for.
 
         Raises:
-            ValueError: `input_values` has not two dimensions, or the mask another shape.
+            ValueError: `input_values` has not two dimensions, the mask another shape, or the labels another than the
+                config's tasks have.
         """
         summed = self.config.summed_layers
         wanted = list(range(self.config.num_hidden_states)) if output_hidden_states else summed
         states, frame_mask = self.encode(input_values, attention_mask, layers=wanted)
-        logits = self.head([states[wanted.index(layer)] for layer in summed], frame_mask)
-        loss = None
-        if labels is not None:
-            loss = weighted_cross_entropy(
-                logits,
-                labels.to(logits.device),
-                class_weights=self.config.class_weights,
-                label_smoothing=self.config.label_smoothing,
-            )
-        output = SequenceClassifierOutput(
-            loss=loss, logits=logits, hidden_states=states if output_hidden_states else None
+        logits, embeddings = self.head(
+            [states[wanted.index(layer)] for layer in summed], frame_mask, with_embeddings=True
+        )
+        logits = self._calibrate(logits)
+        loss = None if labels is None else self._loss(logits, embeddings, labels, mixed_targets, mixing_weights)
+        if self.config.apply_operating_point is not None and labels is None and not self.training:
+            logits = at_operating_point(logits, self.config)
+        output = NvvOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=states if output_hidden_states else None,
+            embeddings=embeddings if output_embeddings else None,
         )
         return output.to_tuple() if return_dict is False else output
+
+    def embed(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Embeddings of a batch of clips.
+
+        Args:
+            input_values: As for `forward`.
+            attention_mask: As for `forward`.
+
+        Returns:
+            `(batch, size)`: for the head `"embedding"` of length 1; for the others the pooled layer sum (`"mlp"`), its
+            projection (`"linear"`), or the pooled outputs of the LSTM (`"lstm"`).
+        """
+        states, frame_mask = self.encode(input_values, attention_mask)
+        return self.head(states, frame_mask, with_embeddings=True)[1]
+
+    def detect(
+        self,
+        input_values: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        *,
+        label: str | None = None,
+    ) -> torch.Tensor:
+        """Whether each clip is of a label, at the label's operating point.
+
+        Args:
+            input_values: As for `forward`.
+            attention_mask: As for `forward`.
+            label: A label with an operating point; `None` for the one to apply, or the only one there is.
+
+        Returns:
+            `(batch,)`, bool.
+
+        Raises:
+            ValueError: The label has no operating point.
+        """
+        logits = self._calibrate(self.head(*self.encode(input_values, attention_mask)))
+        return detected(logits, self.config, label)
+
+    def _loss(
+        self,
+        logits: torch.Tensor,
+        embeddings: torch.Tensor,
+        labels: torch.Tensor,
+        mixed_targets: torch.Tensor | None,
+        mixing_weights: torch.Tensor | None,
+    ) -> torch.Tensor:
+        labels = labels.to(logits.device)
+        if self.config.loss == "supervised_contrastive":
+            if mixed_targets is not None:
+                raise ValueError("mixed_targets: a mixture of two clips has no class for the contrastive loss.")
+            return supervised_contrastive_loss(embeddings, labels, temperature=self.config.contrastive_temperature)
+        return task_loss(
+            logits,
+            labels,
+            self.config,
+            log_variances=self.head.log_variances,
+            mixed_targets=None if mixed_targets is None else mixed_targets.to(logits.device),
+            mixing_weights=None if mixing_weights is None else mixing_weights.to(logits.device),
+        )
+
+    def _calibrate(self, logits: torch.Tensor) -> torch.Tensor:
+        """The head's logits as they are answered, with a calibrated softmax."""
+        temperature = self.config.calibration_temperature
+        return logits if temperature == 1 else logits / temperature
 
     def encode(
         self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None, *, layers: list[int] | None = None
@@ -153,7 +250,8 @@ class NvvForAudioClassification(PreTrainedModel):
         heard = round(self.config.padding_seconds * self.config.sampling_rate)
         if num_samples is None:
             num_samples = torch.full((len(waveform),), waveform.shape[-1], device=waveform.device)
-        states, _ = self.backbone(F.pad(waveform, (0, heard - waveform.shape[-1])), None, **choice)
+        padded = F.pad(waveform, (0, heard - waveform.shape[-1]))
+        states, _ = self.backbone(padded, None, own_samples=num_samples, **choice)
         if self.config.pool_padding:
             return states, None
         return states, frame_mask_of(self.backbone.num_frames(num_samples), states[0].shape[1])
@@ -260,7 +358,8 @@ class NvvForAudioClassification(PreTrainedModel):
     ) -> Any:
         """Loads a saved classifier: a full model, or an adapter or a head together with the backbone that it names.
 
-        Arguments and result are those of `PreTrainedModel.from_pretrained`.
+        Arguments and result are those of `PreTrainedModel.from_pretrained`; fields of [`NvvConfig`], such as
+        `apply_operating_point`, replace those of the repository.
 
         Raises:
             ValueError: The backbone's weights are incomplete or not those the adapter was trained on, or weights of the
@@ -272,7 +371,8 @@ class NvvForAudioClassification(PreTrainedModel):
         if path is None or kwargs.get("state_dict") is not None:
             return super().from_pretrained(path, *model_args, **stock, **kwargs)
         if not isinstance(config, PreTrainedConfig):
-            stock["config"] = config = NvvConfig.from_pretrained(config or path, **hub_arguments)
+            fields = {name: kwargs.pop(name) for name in own_fields() if name in kwargs}
+            stock["config"] = config = NvvConfig.from_pretrained(config or path, **hub_arguments, **fields)
         is_adapter = _is_adapter_only(path, hub_arguments)
         if not is_adapter and config.saved_weights == "all":
             if is_peft_available():
@@ -354,7 +454,7 @@ def _load_adapter(
 
 
 def _check_config_fields(fields: dict[str, Any]) -> None:
-    own = set(inspect.signature(NvvConfig.__init__).parameters) - {"self", "kwargs"}
+    own = set(own_fields())
     common = {"num_labels", "id2label", "label2id", "problem_type"}
     unknown = sorted(set(fields) - own - common)
     if unknown:

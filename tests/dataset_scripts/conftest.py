@@ -95,12 +95,12 @@ def load_classically(tmp_path: Path) -> Callable[..., datasets.DatasetDict]:
     if int(datasets.__version__.split(".")[0]) > 3:
         pytest.skip("datasets 4 and later refuse loading scripts")
 
-    def load_classically(name: str, data_dir: Path) -> datasets.DatasetDict:
+    def load_classically(name: str, data_dir: Path, config: str | None = None) -> datasets.DatasetDict:
         # A copy, because datasets 3 leaves a lock file beside the folder.
         script = importlib.resources.files("nvv.dataset_scripts") / name
         folder = shutil.copytree(script, tmp_path / "scripts" / name)
         return datasets.load_dataset(
-            str(folder), data_dir=str(data_dir), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
+            str(folder), config, data_dir=str(data_dir), trust_remote_code=True, cache_dir=str(tmp_path / "cache")
         )
 
     return load_classically

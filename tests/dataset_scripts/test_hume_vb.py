@@ -3,11 +3,13 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 
 from nvv.audio import AudioError, encode_wav
 from nvv.data import CorpusError, Excluded, SplitError, corpus_builder, corpus_facts, load_corpus, manifest_digest
+from nvv.data.synthetic_hume_vb import MARKER
 from nvv.hub.dataset_repository import prepare_corpus
 
 CORPUS = "hume_vb"
@@ -123,6 +125,55 @@ def test_type_config_has_a_label_and_no_targets(load):
     assert names[row_of(loaded, "00187")["label"]] == "Scream"  # 187 = 8 * 23 + 3
 
 
+def test_joint_config_has_the_columns_of_every_task_on_the_same_split(load):
+    loaded = load("joint")
+    targets = COLUMNS["high"] + COLUMNS["two"] + COLUMNS["culture"]
+    assert list(loaded["train"].features) == [
+        "audio",
+        "label",
+        *targets,
+        "file",
+        "speaker_id",
+        "split",
+        "country",
+        "age",
+    ]
+    assert {split: rows["file"][:] for split, rows in loaded.items()} == {
+        split: rows["file"][:] for split, rows in load("high").items()
+    }
+    row = row_of(loaded, "00098")
+    for task in ("high", "two", "culture"):
+        expected = row_of(load(task), "00098")
+        assert {column: row[column] for column in COLUMNS[task]} == {c: expected[c] for c in COLUMNS[task]}
+    assert row["label"] == row_of(load("type"), "00098")["label"]
+
+
+def test_joint_config_has_nulls_where_label_files_are_missing(changed, tmp_path):
+    (changed / "labels" / "culture_info.csv").unlink()
+    (changed / "labels" / "type_info.csv").unlink()
+    direct = load_corpus("hume_vb", data_dir=changed, config="joint", cache_dir=tmp_path / "cache")
+    written = prepare_corpus("hume_vb", data_dir=changed, output_dir=tmp_path / "out")
+    assert set(written.configs) == {"high", "two", "joint"}
+    prepared = datasets.load_dataset(str(tmp_path / "out"), "joint", cache_dir=str(tmp_path / "cache"))
+    for loaded in (direct, prepared):
+        rows = loaded["train"].remove_columns("audio")
+        assert loaded.num_rows == NUM_ROWS
+        assert rows.features["label"].names == sorted(KINDS)
+        assert {value for column in ["label", *COLUMNS["culture"]] for value in rows[column]} == {None}
+        assert None not in {value for column in COLUMNS["high"] + COLUMNS["two"] for value in rows[column]}
+
+
+def test_computed_tree_is_said_to_be_one(changed, tmp_path):
+    (changed / MARKER).write_text("computed")
+    prepare_corpus("hume_vb", data_dir=changed, output_dir=tmp_path / "computed")
+    assert corpus_facts(str(tmp_path / "computed")).is_synthetic
+    assert "No person was recorded" in (tmp_path / "computed" / "README.md").read_text(encoding="utf-8")
+    (changed / MARKER).unlink()
+    prepare_corpus("hume_vb", data_dir=changed, output_dir=tmp_path / "recorded")
+    assert not corpus_facts(str(tmp_path / "recorded")).is_synthetic
+    assert not corpus_facts("hume_vb").is_synthetic
+
+
 @pytest.mark.parametrize("task", list(COLUMNS))
 def test_what_all_test_rows_share_is_a_placeholder(load, task):
     columns = ["label"] if task == "type" else COLUMNS[task]
@@ -223,7 +274,8 @@ def test_task_without_a_label_file_has_no_config(changed, tmp_path):
     loaded = load_corpus("hume_vb", data_dir=changed, config="two", cache_dir=tmp_path / "cache")
     assert loaded.num_rows == NUM_ROWS
     written = prepare_corpus("hume_vb", data_dir=changed, output_dir=tmp_path / "out")
-    assert set(written.configs) == {"high", "two"}
+    assert set(written.configs) == {"high", "two", "joint"}
+    assert {name for name, _ in written.unavailable} == {"culture", "type"}
 
 
 @pytest.mark.parametrize(
@@ -315,7 +367,9 @@ def test_clip_is_refused_and_named_when_cut_off(changed, tmp_path):
 
 def test_unknown_protocol_is_refused(collect, release):
     builder, clips = collect(release)
-    with pytest.raises(ValueError, match="Unknown split protocol 'fold_3'; hume_vb has high, two, culture, type"):
+    with pytest.raises(
+        ValueError, match="Unknown split protocol 'fold_3'; hume_vb has high, two, culture, type, joint"
+    ):
         builder.split_clips(list(clips.values()), "fold_3")
 
 
@@ -332,3 +386,9 @@ def test_script_loads_the_classic_way(release, load, load_classically):
     loaded = load_classically(CORPUS, release)
     assert loaded.num_rows == load().num_rows
     assert list(loaded["train"].features)[1:11] == COLUMNS["high"]
+
+
+def test_joint_config_loads_the_classic_way(release, load, load_classically):
+    loaded = load_classically(CORPUS, release, "joint")
+    assert loaded.num_rows == NUM_ROWS
+    assert list(loaded["train"].features) == list(load("joint")["train"].features)

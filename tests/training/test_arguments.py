@@ -8,7 +8,7 @@ from nvv.training.arguments import ArgumentsError, DataArguments, ModelArguments
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("head", "lstm", "head: expected one of linear, mlp; found 'lstm'"),
+        ("head", "gru", "head: expected one of linear, mlp, lstm, embedding; found 'gru'"),
         ("pooling", "median", "pooling: expected one of mean, max, first, last; found 'median'"),
         ("padding", "zero", "padding: expected one of mask, silence; found 'zero'"),
         ("max_seconds", 0.0, "max_seconds: expected more than 0, found 0.0"),
@@ -57,7 +57,7 @@ def test_training_defaults_are_the_published_ones(tmp_path):
         "lr_scheduler_type": "linear",
         "warmup_steps": 0,
         "eval_strategy": "epoch",
-        "metric_for_best_model": "macro_f1",
+        "metric_for_best_model": "auto",  # macro_f1 for classes: tests/training/test_scores.py
         "greater_is_better": True,
         "load_best_model_at_end": True,
         "seed": 42,

@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nvv.metrics import classification_scores, paired_bootstrap
+from nvv.metrics import classification_scores, paired_bootstrap, paired_regression_bootstrap
 from nvv.training.comparison import compare_runs, comparison_table
-from nvv.training.predictions import SplitPredictions, write_predictions
+from nvv.training.predictions import RegressionPredictions, SplitPredictions, write_predictions
 from nvv.training.results import ResultsError, RunFacts, build_metrics, write_metrics
 
 LABELS = ["cough", "laugh", "sigh"]
@@ -179,3 +179,120 @@ def test_missing_folder_unknown_unit_and_unknown_speakers_are_refused(make_run, 
     with pytest.raises(ResultsError, match="comparing by speaker needs the speaker of every clip"):
         compare_runs(run_a, run_b, unit="speaker")
     assert compare_runs(run_a, run_b, num_resamples=20)["num_speakers"] is None
+
+
+def make_numbers(*, seed, noise, size=60, targets=("Awe", "Fear")):
+    references = np.random.default_rng(0).random((size, len(targets)))
+    references[:3] = np.nan
+    references[3:6, 1] = np.nan
+    answers = np.nan_to_num(references, nan=0.5)
+    return RegressionPredictions(
+        split="test",
+        files=[f"{index}.wav" for index in range(size)],
+        references=references,
+        predictions=answers + noise * np.random.default_rng(seed).normal(size=answers.shape),
+        target_names=targets,
+        speaker_ids=[f"S{index // 5}" for index in range(size)],
+    )
+
+
+@pytest.fixture
+def make_numbers_run(tmp_path):
+    """The function that writes the folder of a regression's run."""
+
+    def make(name, answers, *, file="predictions.csv"):
+        write_predictions(tmp_path / name / file, [answers])
+        return tmp_path / name
+
+    return make
+
+
+def shuffled(answers):
+    order = np.random.default_rng(0).permutation(60)
+    return dataclasses.replace(
+        answers,
+        files=[answers.files[index] for index in order],
+        references=answers.references[order],
+        predictions=answers.predictions[order],
+        speaker_ids=[answers.speaker_ids[index] for index in order],
+    )
+
+
+@pytest.mark.parametrize("unit", ["clip", "speaker"])
+def test_regressions_compare_by_the_paired_bootstrap_of_their_numbers(make_numbers_run, unit):
+    good, bad = make_numbers(seed=1, noise=0.1), make_numbers(seed=2, noise=0.5)
+    run_a, run_b = make_numbers_run("a", good), make_numbers_run("b", shuffled(bad))
+    compared = compare_runs(run_a, run_b, unit=unit, num_resamples=300)
+    expected = paired_regression_bootstrap(
+        good.references[3:],
+        good.predictions[3:],
+        bad.predictions[3:],
+        groups=good.speaker_ids[3:] if unit == "speaker" else None,
+        num_resamples=300,
+    )
+    assert compared["scores"] == {name: difference["mean"] for name, difference in expected.items()}
+    assert compared["per_target"]["Fear"]["ccc"] == expected["ccc"]["per_target"][1]
+    assert compared["num_clips"] == 57  # three clips have no reference at all
+    table = comparison_table(compared)
+    assert "test, 57 clips by 12 speakers; a smaller mae is better; paired bootstrap by " + unit in table
+    score = compared["scores"]["mae"]
+    row = next(line for line in table.splitlines() if line.startswith("mae")).split()
+    assert row[1:4] == [f"{score['a']:.3f}", f"{score['b']:.3f}", f"{score['difference']:+.3f}"]
+    assert score["difference"] < 0
+    assert any(line.startswith("ccc Fear ") for line in table.splitlines())
+
+
+def test_task_of_a_joint_run_compares_with_the_run_of_that_task_alone(make_numbers_run, make_run, good):
+    first, second = make_numbers(seed=1, noise=0.1), make_numbers(seed=2, noise=0.5)
+    joint = make_numbers_run("joint", first, file="predictions_high.csv")
+    write_predictions(joint / "predictions_type.csv", [good], label_names=LABELS)
+    alone = make_numbers_run("alone", second)
+    compared = compare_runs(joint, alone, task="high", num_resamples=50)
+    assert compared["task"] == "high"
+    assert "test, task high, 57 clips" in comparison_table(compared)
+    assert compared["scores"] == compare_runs(make_numbers_run("c", first), alone, num_resamples=50)["scores"]
+    by_class = compare_runs(joint, make_run("d", good), task="type", num_resamples=50)
+    assert by_class["scores"]["uar"]["difference"] == 0
+    with pytest.raises(ResultsError, match=r"joint: the run has several tasks: high, type. Name one of them"):
+        compare_runs(joint, alone)
+    with pytest.raises(ResultsError, match=r"the run has several tasks: high, type. None is called 'two'"):
+        compare_runs(joint, alone, task="two")
+
+
+def test_classes_and_numbers_are_not_compared(make_numbers_run, make_run, good):
+    numbers, classes = make_numbers_run("a", make_numbers(seed=1, noise=0.1)), make_run("b", good)
+    with pytest.raises(ResultsError, match=r"a and .*b: the first answered with numbers, the second with classes"):
+        compare_runs(numbers, classes)
+    with pytest.raises(ResultsError, match="the first answered with classes, the second with numbers"):
+        compare_runs(classes, numbers)
+
+
+def test_regressions_are_refused_when_targets_or_true_values_differ(make_numbers_run):
+    answers = make_numbers(seed=1, noise=0.1)
+    run_a = make_numbers_run("a", answers)
+    with pytest.raises(ResultsError, match=r"the same targets in another order \(Awe, Fear and Fear, Awe\)"):
+        compare_runs(run_a, make_numbers_run("b", dataclasses.replace(answers, target_names=["Fear", "Awe"])))
+    with pytest.raises(ResultsError, match="expected the same targets, found Awe, Fear and Awe, Joy"):
+        compare_runs(run_a, make_numbers_run("c", dataclasses.replace(answers, target_names=["Awe", "Joy"])))
+    references = answers.references.copy()
+    references[4, 1] = 0.5  # missing in the first run
+    with pytest.raises(ResultsError, match=r"expected the same true values, found others for 1 clips, such as '4.wav'"):
+        compare_runs(run_a, make_numbers_run("d", dataclasses.replace(answers, references=references)))
+
+
+def test_clips_without_a_class_are_left_out(make_run, good, bad):
+    references = good.references.copy()
+    references[10:20] = -1
+    runs = [
+        make_run(name, dataclasses.replace(item, references=references)) for name, item in (("a", good), ("b", bad))
+    ]
+    compared = compare_runs(*runs, num_resamples=100)
+    kept = references >= 0
+    expected = paired_bootstrap(
+        references[kept], good.predictions[kept], bad.predictions[kept], num_labels=3, num_resamples=100
+    )
+    assert compared["scores"] == expected
+    assert compared["num_clips"] == 50
+    empty = make_run("c", dataclasses.replace(good, references=np.full(60, -1)))
+    with pytest.raises(ResultsError, match="no clip's reference is known"):
+        compare_runs(empty, empty)

@@ -11,6 +11,7 @@ import yaml
 
 from nvv.audio import AudioError
 from nvv.data import CorpusError, SplitError, manifest_digest, speaker_split
+from nvv.data.synthetic_hume_vb import write_synthetic_hume_vb
 from nvv.training.arguments import ArgumentsError, DataArguments
 from nvv.training.checkpoints import OutputFolderError
 from nvv.training.config_files import parse_arguments
@@ -316,3 +317,37 @@ def test_fold_protocols_are_those_of_the_corpus(own_csv, corpus_folder):
     assert load_run_corpus(dataclasses.replace(own, split_protocol=ten[-1])).protocol == "fold_9"
     with pytest.raises(ArgumentsError, match="has no folds; its protocols are speaker"):
         fold_protocols(DataArguments(corpus=str(corpus_folder)))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Detectors, and computed corpora
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_positive_labels_leave_two_classes_when_a_detector_is_asked_for(corpus_folder):
+    whole = load_run_corpus(DataArguments(corpus=str(corpus_folder)))
+    data = DataArguments(corpus=str(corpus_folder), positive_labels=["laugh", "cough"])
+    corpus = load_run_corpus(data)
+    assert corpus.splits["test"].features["label"].names == ["other", "laugh+cough"]
+    assert corpus.facts["positive_labels"] == ["laugh", "cough"]
+    for split, clips in corpus.splits.items():
+        names = [whole.splits[split].features["label"].int2str(label) for label in whole.splits[split]["label"][:]]
+        assert list(clips["label"][:]) == [int(name != "sigh") for name in names]
+        assert list(clips["file"][:]) == list(whole.splits[split]["file"][:])
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [(["giggle"], "no class is called 'giggle'"), (["laugh", "sigh", "cough"], "every class is named")],
+)
+def test_positive_labels_are_refused_when_they_make_no_detector(corpus_folder, labels, named):
+    with pytest.raises(ArgumentsError, match=named):
+        load_run_corpus(DataArguments(corpus=str(corpus_folder), positive_labels=labels))
+
+
+def test_corpus_is_synthetic_when_its_folder_says_so(tmp_path):
+    tree = write_synthetic_hume_vb(tmp_path / "tree", num_clips=(6, 4, 4))
+    data = DataArguments(corpus="hume_vb", data_dir=str(tree), split_protocol="two")
+    assert load_run_corpus(data).facts["is_synthetic"] is True
+    (tree / "SYNTHETIC.md").unlink()
+    assert load_run_corpus(data).facts["is_synthetic"] is False

@@ -132,6 +132,21 @@ def test_overview_is_drawn_when_nothing_was_logged(tmp_path):
     assert plots.write_overview(tmp_path / "quickstart.png", make_metrics(2), []).stat().st_size > 0
 
 
+def test_confusion_matrix_is_that_of_the_task_when_one_is_named(metrics, figures, tmp_path):
+    result = metrics["splits"]["test"]
+    joint = {
+        **metrics,
+        "labels": [],
+        "tasks": [{"name": "type", "outputs": metrics["labels"]}],
+        "splits": {"test": {"tasks": {"type": result}}},
+    }
+    plots.write_confusion_matrix(tmp_path / "confusion_matrix_type.png", joint, task="type")
+    assert "Tiny corpus, type, test\nUAR " in figures[0].axes[0].get_title()
+    assert len(figures[0].axes[0].get_yticklabels()) == 16
+    with pytest.raises(ValueError, match="task: expected one of type, found 'high'"):
+        plots.write_confusion_matrix(tmp_path / "plot.png", joint, task="high")
+
+
 def test_plots_name_the_splits_when_another_is_asked_for(metrics, tmp_path):
     for write in (
         plots.write_confusion_matrix,

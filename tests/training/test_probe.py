@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, WhisperModel
 
-from nvv.training.arguments import ArgumentsError
+from nvv.training.arguments import ArgumentsError, ModelArguments
 from nvv.training.checkpoints import OutputFolderError
 from nvv.training.config_files import GROUPS, RunArguments, parse_arguments, parse_groups
 from nvv.training.probe import probe
@@ -108,7 +108,7 @@ def test_repository_gives_the_logits_that_were_scored(options, corpus_folder, tm
     assert _json(folder / "config.json")["saved_weights"] == "head"
     model = AutoModelForAudioClassification.from_pretrained(folder, trust_remote_code=True).eval()
     extractor = AutoFeatureExtractor.from_pretrained(folder)
-    _, clips = load_clips(arguments.data, training=arguments.training, max_seconds=2.0)
+    _, clips = load_clips(arguments.data, training=arguments.training, model=ModelArguments(max_seconds=2.0))
     with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
     for at, row in enumerate(rows):

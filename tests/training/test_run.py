@@ -116,7 +116,7 @@ def test_finished_run_is_kept_unless_told_otherwise(command_line, tmp_path):
 def test_early_stopped_run_stays_stopped_when_resumed(command_line, monkeypatch):
     scores = iter([0.5, 0.4, 0.3])
     monkeypatch.setattr(
-        "nvv.training.trainer.classification_scores", lambda *args, **options: {"macro_f1": next(scores, 0.0)}
+        "nvv.training.scores.classification_scores", lambda *args, **options: {"macro_f1": next(scores, 0.0)}
     )
     options = ("--num_train_epochs", "6", "--early_stopping_patience", "2")
     first = _train(command_line(*options))

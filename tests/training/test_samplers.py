@@ -62,3 +62,58 @@ def test_incomplete_batch_stays_last_when_grouped():
 
 def test_evaluation_order_falls_in_length_and_keeps_ties_in_place():
     assert list(LengthSortedSampler([5, 9, 5, 7])) == [1, 3, 0, 2]
+
+
+def _balanced(labels, *, batch_size, seed=0, epoch=0):
+    sampler = TrainingSampler(
+        [1] * len(labels), strategy="class_balanced", batch_size=batch_size, seed=seed, labels=labels
+    )
+    sampler.set_epoch(epoch)
+    return [index for index, _ in sampler]
+
+
+def test_class_balanced_order_depends_on_the_epoch_and_the_seed_only():
+    labels = np.repeat([0, 1, 2], [30, 5, 12])
+    first = _balanced(labels, batch_size=6)
+    torch.manual_seed(123)
+    np.random.seed(123)  # noqa: NPY002
+    assert _balanced(labels, batch_size=6) == first
+    assert _balanced(labels, batch_size=6, seed=1) != first
+    assert _balanced(labels, batch_size=6, epoch=1) != first
+
+
+def test_class_balanced_epoch_has_a_place_for_each_clip_and_says_its_number():
+    labels = np.repeat([0, 1, 2], [30, 5, 12])
+    sampler = TrainingSampler([1] * 47, strategy="class_balanced", batch_size=6, seed=0, labels=labels)
+    sampler.set_epoch(3)
+    assert len(sampler) == len(list(sampler)) == 47
+    assert {epoch for _, epoch in sampler} == {3}
+
+
+def test_strategies_differ():
+    labels = np.repeat([0, 1], 20)
+    orders = {
+        strategy: [
+            index
+            for index, _ in TrainingSampler(
+                np.arange(40), strategy=strategy, batch_size=4, seed=0, labels=labels if "class" in strategy else None
+            )
+        ]
+        for strategy in ("group_by_length", "random", "sequential", "class_balanced")
+    }
+    assert len({tuple(order) for order in orders.values()}) == 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "needs the class of each clip"),
+        ([0, 1], "one class index for each of the 3 clips"),
+        ([0.0, 1.0, 2.0], "found float64"),
+        ([[0], [1], [2]], r"shape \(3, 1\)"),
+        ([-100, -1, -100], "every label is missing"),
+    ],
+)
+def test_class_balanced_order_is_refused_without_usable_labels(labels, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingSampler([1, 2, 3], strategy="class_balanced", batch_size=2, seed=0, labels=labels)

@@ -9,7 +9,7 @@ import torch
 
 from nvv.audio import AudioError
 from nvv.data import CorpusError
-from nvv.training.arguments import ArgumentsError
+from nvv.training.arguments import ArgumentsError, ModelArguments
 from nvv.training.config_files import parse_arguments
 from nvv.training.steps import blaming, build_model, hub_dataset_id, load_clips, public_name, run_facts, set_cpu_threads
 from nvv.training.trainable import trainable_parameters
@@ -57,7 +57,9 @@ def test_other_errors_become_one_line_that_names_the_field_and_what_to_do():
 @pytest.mark.parametrize("random_crops", [True, False])
 def test_clips_are_cropped_at_random_only_when_asked_and_only_in_training(command_line, random_crops):
     arguments = parse_arguments(command_line("--max_seconds", "0.1"))
-    _, clips = load_clips(arguments.data, training=arguments.training, max_seconds=0.1, random_crops=random_crops)
+    _, clips = load_clips(
+        arguments.data, training=arguments.training, model=ModelArguments(max_seconds=0.1), random_crops=random_crops
+    )
     assert list(clips) == ["train", "validation", "test"]
     for split, dataset in clips.items():
         early, late = (dataset[0, epoch]["input_values"] for epoch in (1, 2))
@@ -67,7 +69,7 @@ def test_clips_are_cropped_at_random_only_when_asked_and_only_in_training(comman
 
 def test_run_facts_say_what_was_used(command_line):
     arguments = parse_arguments(command_line("--method", "frozen", "--seed", "7"))
-    corpus, clips = load_clips(arguments.data, training=arguments.training, max_seconds=7.0)
+    corpus, clips = load_clips(arguments.data, training=arguments.training, model=ModelArguments(max_seconds=7.0))
     model, _ = build_model(arguments.model, clips["train"], training=arguments.training)
     facts = run_facts(
         arguments._asdict(),

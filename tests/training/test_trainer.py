@@ -125,7 +125,7 @@ def test_training_crops_follow_seed_and_epoch_when_loaded_by_workers(make_traine
 def test_best_checkpoint_is_back_in_the_model_at_the_end(make_trainer, method, monkeypatch):
     scores = iter([0.9, 0.1, 0.2])  # the first of three epochs is the best one
     monkeypatch.setattr(
-        "nvv.training.trainer.classification_scores", lambda *args, **options: {"macro_f1": next(scores)}
+        "nvv.training.scores.classification_scores", lambda *args, **options: {"macro_f1": next(scores)}
     )
     trainer = make_trainer(method=method, num_train_epochs=3, learning_rate=1e-2, save_total_limit=None)
     logits = []
@@ -145,7 +145,7 @@ def test_best_checkpoint_is_back_in_the_model_at_the_end(make_trainer, method, m
 def test_training_stops_early_when_validation_does_not_improve(make_trainer, monkeypatch):
     scores = iter([0.5, 0.6, 0.6, 0.4] + [0.0] * 20)
     monkeypatch.setattr(
-        "nvv.training.trainer.classification_scores", lambda *args, **options: {"macro_f1": next(scores)}
+        "nvv.training.scores.classification_scores", lambda *args, **options: {"macro_f1": next(scores)}
     )
     trainer = make_trainer(num_train_epochs=10, early_stopping_patience=2)
     trainer.train()

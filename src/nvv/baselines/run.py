@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 
 from ..data import list_corpora, manifest_digest
 from ..files import write_text
-from ..training.arguments import ArgumentsError, DataArguments
+from ..training.arguments import (
+    AUGMENTATION_FIELDS,
+    TASK_FIELDS,
+    ArgumentsError,
+    DataArguments,
+    refuse_fields,
+)
 from ..training.checkpoints import OutputFolderError
 from ..training.config_files import RESOLVED_CONFIG_NAME, resolved_config, write_resolved_config
 from ..training.corpus import RunCorpus, fold_protocols, load_run_corpus
@@ -185,6 +191,11 @@ def _extractors(names: Iterable[str | None]) -> dict[str | None, FeatureExtracto
 
 def _load(data: DataArguments, baseline: BaselineArguments) -> _Recordings:
     """Load the corpus, once for each fold if folds are to be pooled."""
+    refuse_fields(
+        data,
+        (*TASK_FIELDS, *AUGMENTATION_FIELDS),
+        reason="is not for baselines, which learn classes from features computed once; leave it out.",
+    )
     with blaming("corpus", hint=f"The raw corpora are {', '.join(list_corpora())}; others come from the Hub."):
         if not baseline.pool_folds:
             corpus = load_run_corpus(data)

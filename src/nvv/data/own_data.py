@@ -22,6 +22,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from .facts import CorpusFacts
 from .loading import corpus_facts, list_corpora
+from .own_columns import OWN_NAMES, further_columns
 from .own_sources import ColumnNames, RawData, Source, read_source
 from .own_splits import OWN_PROTOCOLS, OwnClips, num_shared_speakers, split_own_clips
 from .rawfiles import CorpusError
@@ -30,6 +31,8 @@ from .splits import SPLITS, SplitError, manifest_digest
 __all__ = ["OwnData", "load_own_data", "open_own_data"]
 
 logger = logging.getLogger(__name__)
+
+_ROLES = {"audio": "audio", "label": "label", "file": "file", "speaker_id": "speaker"}
 
 # The Hub client's own base error and OSError, under which not being online, or having no card there, appear.
 _NO_CARD = (CorpusError, OSError, *HfHubHTTPError.__bases__)
@@ -41,7 +44,8 @@ class OwnData:
 
     Attributes:
         splits: ``train``, ``validation`` and ``test`` with the columns ``audio`` (undecoded cells), ``label`` (if
-            wanted), ``file``, and ``speaker_id`` (if known), each in the order of the file names.
+            wanted), ``file``, ``speaker_id`` (if known), and the targets and metadata under their own names, each in
+            the order of the file names.
         facts: Name, and from the dataset's card, where there is one, licence and citation.
         protocol: How they were split, one of `OWN_PROTOCOLS`.
         columns: Role (audio, label, speaker, file, split) to the source's column.
@@ -70,6 +74,8 @@ def load_own_data(
     speaker_column: str | None = None,
     file_column: str | None = None,
     split_column: str | None = None,
+    target_columns: Sequence[str] = (),
+    metadata_columns: Sequence[str] = (),
     split_protocol: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -84,7 +90,8 @@ def load_own_data(
     ``given`` takes the parts that the source has (splits, folders, or the split column), also under names such as
     ``dev`` or ``eval`` for validation. If there is no validation part, a tenth of train becomes it, cut by the
     splitter, by speaker where speakers are known. A source that is one part is split as a whole. ``speaker``,
-    ``stratified`` and ``fold_0`` to ``fold_9`` pool all parts, a test part too, and split anew.
+    ``stratified`` and ``fold_0`` to ``fold_9`` pool all parts, a test part too, and split anew. Without labels
+    ``stratified`` is a random split of all clips.
 
     Args:
         source: A CSV, TSV or JSON lines file of paths and labels; a folder of class folders, or one with metadata.csv
@@ -96,6 +103,8 @@ def load_own_data(
         speaker_column: Who made each sound; None: ``speaker_id`` where there is such a column without gaps.
         file_column: A unique name for each clip; None: ``file`` where there is such a column of relative paths.
         split_column: The part that each clip is in.
+        target_columns: Numbers to predict, kept under their names; an empty cell or NaN is a missing value.
+        metadata_columns: What else to keep of each clip, under its name, such as ``age``.
         split_protocol: One of `OWN_PROTOCOLS`; None: ``given`` where there are a train and a test part, else
             ``speaker`` where speakers are known, else ``stratified``.
         data_dir: Folder that relative paths start from; None: the folder of the file, or the folder itself.
@@ -106,8 +115,8 @@ def load_own_data(
         Splits ``train``, ``validation`` and ``test``, as `OwnData` describes them.
 
     Raises:
-        CorpusError: If the source is missing or lacks a column, or if a row has no label, no speaker or no audio file;
-            the message names the column or row and what to do.
+        CorpusError: If the source is missing or lacks a column, or if a row has no label, no speaker or no audio file,
+            or text for a number; the message names the column or row and what to do.
         SplitError: If it cannot be split that way.
 
     Example:
@@ -121,6 +130,8 @@ def load_own_data(
         speaker_column=speaker_column,
         file_column=file_column,
         split_column=split_column,
+        target_columns=target_columns,
+        metadata_columns=metadata_columns,
         split_protocol=split_protocol,
         data_dir=data_dir,
         cache_dir=cache_dir,
@@ -137,6 +148,8 @@ def open_own_data(
     speaker_column: str | None = None,
     file_column: str | None = None,
     split_column: str | None = None,
+    target_columns: Sequence[str] = (),
+    metadata_columns: Sequence[str] = (),
     split_protocol: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -152,6 +165,8 @@ def open_own_data(
         speaker_column: As in `load_own_data`.
         file_column: As in `load_own_data`.
         split_column: As in `load_own_data`.
+        target_columns: As in `load_own_data`.
+        metadata_columns: As in `load_own_data`.
         split_protocol: As in `load_own_data`.
         data_dir: As in `load_own_data`.
         cache_dir: As in `load_own_data`.
@@ -170,7 +185,13 @@ def open_own_data(
             f"found {split_protocol!r}."
         )
     names = ColumnNames(
-        audio=audio_column, label=label_column, speaker=speaker_column, file=file_column, split=split_column
+        audio=audio_column,
+        label=label_column,
+        speaker=speaker_column,
+        file=file_column,
+        split=split_column,
+        targets=tuple(target_columns),
+        metadata=tuple(metadata_columns),
     )
     raw = read_source(source, names=names, config=config, data_dir=data_dir, cache_dir=cache_dir, revision=revision)
     if not raw.part_of:
@@ -194,8 +215,9 @@ def open_own_data(
             "them; the protocol `speaker` keeps them apart.", raw.name, shared,
         )  # fmt: skip
     facts = _facts(raw)
+    splits = _splits(raw, clips, names=names, paths=paths, label_names=label_names, split_of=split_of, facts=facts)
     return OwnData(
-        splits=_splits(raw, clips, paths=paths, label_names=label_names, split_of=split_of, facts=facts),
+        splits=splits,
         facts=facts,
         protocol=protocol,
         columns=names.required(),
@@ -374,6 +396,7 @@ def _splits(
     raw: RawData,
     clips: OwnClips,
     *,
+    names: ColumnNames,
     paths: Sequence[str] | None,
     label_names: Sequence[str],
     split_of: Mapping[str, str],
@@ -392,6 +415,10 @@ def _splits(
     if paths is not None:
         features = {"audio": datasets.Audio(decode=False), **features}
         columns["audio"] = [{"bytes": None, "path": path} for path in paths]
+    taken = [name for name in OWN_NAMES if name in features or name == "audio"]
+    kept = [name for name in names.metadata if name not in taken or getattr(names, _ROLES[name]) != name]
+    more_features, more_columns = further_columns(raw, targets=names.targets, metadata=kept, taken=taken)
+    features, columns = {**features, **more_features}, {**columns, **more_columns}
     info = datasets.DatasetInfo(
         features=datasets.Features(features),
         license=facts.licence,

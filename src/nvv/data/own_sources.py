@@ -40,6 +40,8 @@ class ColumnNames:
         speaker: Who made the sound; None: ``speaker_id``, if there is such a column and it has no gaps.
         file: A name for each clip; None: ``file``, if there is such a column of relative paths, else the audio's path.
         split: The part that each clip is in; None: the parts that the source itself has.
+        targets: Numbers to predict.
+        metadata: What else is kept of each clip.
     """
 
     audio: str = "audio"
@@ -47,16 +49,19 @@ class ColumnNames:
     speaker: str | None = None
     file: str | None = None
     split: str | None = None
+    targets: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
 
     def required(self) -> dict[str, str]:
-        """Return role to column name, for the columns that must be there."""
+        """Return role to column name, for the columns that must be there; targets and metadata are not among them."""
         roles = {role: getattr(self, role) for role in ("audio", "label", "speaker", "file", "split")}
         return {role: name for role, name in roles.items() if name is not None}
 
     def to_read(self, found: Sequence[str]) -> list[str]:
         """Return the columns besides the audio to read: those that are named, and ours where they are there."""
         named = [name for role, name in self.required().items() if role != "audio"]
-        return list(dict.fromkeys([*named, *(name for name in ("speaker_id", "file") if name in found)]))
+        ours = (name for name in ("speaker_id", "file") if name in found)
+        return list(dict.fromkeys([*named, *self.targets, *self.metadata, *ours]))
 
 
 @dataclass(kw_only=True)
@@ -340,6 +345,12 @@ def check_columns(found: Sequence[str], *, names: ColumnNames, name: str) -> Non
             raise CorpusError(
                 f"{name}: no column {column!r}; found {', '.join(found) or 'none'}. "
                 f"Say which one holds the {role} with {role}_column (--{role}_column)."
+            )
+    for role, columns in (("target", names.targets), ("metadata", names.metadata)):
+        missing = [column for column in columns if column not in found]
+        if missing:
+            raise CorpusError(
+                f"{name}: no column {missing[0]!r}, one of {role}_columns; found {', '.join(found) or 'none'}."
             )
 
 

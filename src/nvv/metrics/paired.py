@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from .classification import SCORE_NAMES, check_label_pairs, classification_scores, scores_from_confusion
 from .resampling import check_resampling, merge_kinds, resampled_kinds
@@ -112,7 +112,7 @@ def paired_bootstrap(
             "difference": values_a[name] - values_b[name],
             "low": float(low),
             "high": float(high),
-            "p_value": _two_sided(resampled),
+            "p_value": two_sided_p_value(resampled),
         }
     return results
 
@@ -121,7 +121,8 @@ _ROUNDING = 1e-12
 """Scores that are equal as fractions differ by less than this after rounding."""
 
 
-def _two_sided(differences: np.ndarray) -> float:
+def two_sided_p_value(differences: NDArray[np.float64]) -> float:
+    """Return the p-value of resampled differences (resamples,); `paired_bootstrap` says how it is made."""
     not_above = np.count_nonzero(differences <= _ROUNDING)
     not_below = np.count_nonzero(differences >= -_ROUNDING)
     return min(1.0, 2 * (min(not_above, not_below) + 1) / (differences.size + 1))

@@ -9,6 +9,7 @@ linear decay, no warm-up, the checkpoint with the best validation macro-F1.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +17,15 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from ..configuration_nvv import HEADS, PADDINGS, POOLINGS
+from ..configuration_nvv import HEADS, LOSSES, PADDINGS, POOLINGS
 
+TASK_LOSSES = (*LOSSES, "ccc", "mse")
+TASK_WEIGHTINGS = ("fixed", "uncertainty")
 COLUMN_FIELDS = ("audio_column", "label_column", "speaker_column", "file_column", "split_column")
-SAMPLING_STRATEGIES = ("group_by_length", "random", "sequential")
+SAMPLING_STRATEGIES = ("group_by_length", "random", "sequential", "class_balanced")
+CONTRASTIVE_LOSS = "supervised_contrastive"
+AUTOMATIC_METRIC = "auto"
+"""`metric_for_best_model` by what the model predicts; see `nvv.training.scores.selection_metric`."""
 
 
 class ArgumentsError(ValueError):
@@ -30,6 +36,39 @@ def _check_choice(name: str, value: Any, *, allowed: Collection[str]) -> None:
     """Raise unless `value` is one of `allowed`."""
     if value not in allowed:
         raise ArgumentsError(f"{name}: expected one of {', '.join(allowed)}; found {value!r}.")
+
+
+def _as_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any] | None:
+    """Read nested settings, which the command line gives as JSON text.
+
+    Raises:
+        ArgumentsError: for text that is not a JSON object.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        settings = json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ArgumentsError(f"{name}: expected JSON text such as {{...}}, found {value!r} ({error}).") from error
+    if not isinstance(settings, dict):
+        raise ArgumentsError(f"{name}: expected a JSON object, found {value!r}.")
+    return settings
+
+
+def _resolved_augmentation(settings: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Check the transforms of training clips and fill their defaults in, so that a run's record holds all values.
+
+    Raises:
+        ArgumentsError: for settings that are not understood, naming transform, field and value.
+    """
+    if settings is None:
+        return None
+    from ..data.augmentation import Augmentation, AugmentationError  # here: scipy's filters take time to import
+
+    try:
+        return Augmentation(settings).describe()
+    except AugmentationError as error:
+        raise ArgumentsError(str(error)) from error
 
 
 def _check_number(name: str, value: float | None, *, above: float, inclusive: bool = False) -> None:
@@ -72,6 +111,32 @@ class ModelArguments:
     pooling: str = field(default="mean", metadata={"help": f"How frames become one vector: {', '.join(POOLINGS)}."})
     projection_size: int = field(default=256, metadata={"help": "Width of the layer before the classifier."})
     head_dropout: float = field(default=0.1, metadata={"help": "Dropout probability in the mlp head, in [0, 1)."})
+    lstm_hidden_size: int = field(default=512, metadata={"help": "Units of each LSTM layer (head: lstm)."})
+    lstm_layers: int = field(
+        default=2, metadata={"help": "LSTM layers; 0: a linear layer on each frame, without an LSTM (head: lstm)."}
+    )
+    lstm_bidirectional: bool = field(default=False, metadata={"help": "Read frames in both directions (head: lstm)."})
+    embedding_size: int = field(default=128, metadata={"help": "Width of the embedding (head: embedding)."})
+    contrastive_temperature: float = field(
+        default=0.1, metadata={"help": "Temperature of the supervised contrastive loss, > 0 (head: embedding)."}
+    )
+    loss: str | None = field(
+        default=None,
+        metadata={
+            "help": f"What is minimised: {', '.join(TASK_LOSSES)}. none: cross_entropy for classes, ccc for numbers, "
+            "supervised_contrastive for head: embedding. With tasks each names its own."
+        },
+    )
+    focal_gamma: float = field(
+        default=2.0, metadata={"help": "How much the focal loss turns to the hard clips, at least 0 (loss: focal)."}
+    )
+    task_weighting: str = field(
+        default="fixed",
+        metadata={
+            "help": "How several tasks' losses are added: fixed, by their weights; uncertainty, by learned "
+            "uncertainties (Kendall et al. 2018)."
+        },
+    )
     label_smoothing: float = field(default=0.0, metadata={"help": "Share of each target spread over all classes."})
     padding: str = field(
         default="mask",
@@ -95,6 +160,13 @@ class ModelArguments:
     apply_spec_augment: bool = field(
         default=False, metadata={"help": "Mask spans of frames while training, as the checkpoint's config says."}
     )
+    spec_augment: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Settings of apply_spec_augment that replace the checkpoint's: mask_time_prob, mask_time_length, "
+            "mask_time_min_masks, mask_feature_prob, mask_feature_length, mask_feature_min_masks."
+        },
+    )
 
     def __post_init__(self) -> None:
         """Check every field that has a bounded set of values."""
@@ -107,6 +179,12 @@ class ModelArguments:
         _check_number("projection_size", self.projection_size, above=1, inclusive=True)
         _check_number("max_seconds", self.max_seconds, above=0)
         _check_number("padding_seconds", self.padding_seconds, above=0)
+        self._check_head()
+        self.spec_augment = _as_mapping("spec_augment", self.spec_augment)
+        if self.spec_augment is not None and not self.apply_spec_augment:
+            raise ArgumentsError(
+                "spec_augment: has no effect without apply_spec_augment: true; set that too or leave it out."
+            )
         for name in ("head_dropout", "label_smoothing", "layerdrop"):
             if not 0 <= getattr(self, name) < 1:
                 raise ArgumentsError(f"{name}: expected a number in [0, 1), found {getattr(self, name)!r}.")
@@ -122,6 +200,28 @@ class ModelArguments:
                 f"max_seconds: expected at most padding_seconds ({self.padding_seconds}) with padding: silence, "
                 f"found {self.max_seconds}."
             )
+
+    def _check_head(self) -> None:
+        """Check the head and the loss, and refuse options of heads and losses that were not chosen."""
+        _check_number("lstm_hidden_size", self.lstm_hidden_size, above=1, inclusive=True)
+        _check_number("lstm_layers", self.lstm_layers, above=0, inclusive=True)
+        _check_number("embedding_size", self.embedding_size, above=1, inclusive=True)
+        _check_number("contrastive_temperature", self.contrastive_temperature, above=0)
+        _check_number("focal_gamma", self.focal_gamma, above=0, inclusive=True)
+        _check_choice("task_weighting", self.task_weighting, allowed=TASK_WEIGHTINGS)
+        if self.loss is not None:
+            _check_choice("loss", self.loss, allowed=TASK_LOSSES)
+        is_contrastive = self.loss == CONTRASTIVE_LOSS or (self.loss is None and self.head == "embedding")
+        if is_contrastive != (self.head == "embedding"):
+            raise ArgumentsError(
+                f"head: {self.head} does not go with loss: {self.loss}; head: embedding and loss: {CONTRASTIVE_LOSS} "
+                "belong together."
+            )
+        for chosen, names in (
+            (self.head == "lstm", ("lstm_hidden_size", "lstm_layers", "lstm_bidirectional")),
+            (self.head == "embedding", ("embedding_size", "contrastive_temperature")),
+        ):
+            refuse_fields(self, () if chosen else names, reason=f"has no effect with head: {self.head}; leave it out.")
 
 
 @dataclass
@@ -166,6 +266,34 @@ class DataArguments:
     split_column: str | None = field(
         default=None, metadata={"help": "Column that says train, validation or test; none: the dataset's own splits."}
     )
+    positive_labels: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Make a detector: these classes become one, all others become `other`. none: the classes as they "
+            "are."
+        },
+    )
+    target_columns: list[str] | None = field(
+        default=None,
+        metadata={"help": "Columns of numbers to predict, instead of classes, such as arousal dominance valence."},
+    )
+    tasks: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Several tasks at once, by name: {high: {targets: [Awe, Fear], loss: ccc, weight: 1.0}, type: "
+            "{label: label, loss: cross_entropy}}. Missing values are left out of the losses."
+        },
+    )
+    augment: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "What is done to training clips, by name: {noise: {probability: 0.5, snr_db: [5, 20]}, …}; see "
+            "nvv.data.augmentation."
+        },
+    )
+    mixup_alpha: float = field(
+        default=0.0, metadata={"help": "Mix pairs of training clips with weights from Beta(alpha, alpha); 0: none."}
+    )
     split_protocol: str | None = field(
         default=None,
         metadata={
@@ -199,6 +327,42 @@ class DataArguments:
         _check_number("max_train_clips", self.max_train_clips, above=1, inclusive=True)
         _check_number("max_evaluation_clips", self.max_evaluation_clips, above=1, inclusive=True)
         _check_number("decoded_audio_mebibytes", self.decoded_audio_mebibytes, above=0, inclusive=True)
+        _check_number("mixup_alpha", self.mixup_alpha, above=0, inclusive=True)
+        self.tasks = _as_mapping("tasks", self.tasks)
+        self.augment = _resolved_augmentation(_as_mapping("augment", self.augment))
+        self._check_tasks()
+
+    def _check_tasks(self) -> None:
+        """Refuse two ways at once of saying what is predicted."""
+        given = [name for name in ("target_columns", "tasks", "positive_labels") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ArgumentsError(f"{', '.join(given)}: expected one of these at most; each says what is predicted.")
+        for name in given:
+            if not getattr(self, name):
+                raise ArgumentsError(f"{name}: expected at least one, found none.")
+        if self.target_columns is not None and len(set(self.target_columns)) < len(self.target_columns):
+            raise ArgumentsError(f"target_columns: {self.target_columns!r} names a column twice.")
+
+
+TASK_FIELDS = ("target_columns", "tasks")
+AUGMENTATION_FIELDS = ("augment", "mixup_alpha")
+
+
+def refuse_fields(arguments: Any, names: Collection[str], *, reason: str) -> None:
+    """Refuse options that a program does not act on, rather than pass them over.
+
+    Args:
+        arguments: a group of arguments.
+        names: the fields that must have their defaults.
+        reason: why, and what to do instead; the end of the message.
+
+    Raises:
+        ArgumentsError: for a field that was set.
+    """
+    defaults = type(arguments).__dataclass_fields__
+    for name in names:
+        if getattr(arguments, name) != defaults[name].default:
+            raise ArgumentsError(f"{name}: {getattr(arguments, name)!r} {reason}")
 
 
 @dataclass
@@ -227,7 +391,11 @@ class NvvTrainingArguments(TrainingArguments):
         default=True, metadata={"help": "Test and save the checkpoint that validation chose."}
     )
     metric_for_best_model: str | None = field(
-        default="macro_f1", metadata={"help": "Validation score that chooses the checkpoint."}
+        default=AUTOMATIC_METRIC,
+        metadata={
+            "help": "Validation score that chooses the checkpoint; auto: macro_f1 for classes, ccc for numbers, "
+            "mean_score for several tasks (the mean of CCC and UAR over them)."
+        },
     )
     train_sampling_strategy: str = field(
         default="group_by_length",
@@ -274,6 +442,8 @@ class NvvTrainingArguments(TrainingArguments):
         if not has_accelerator:
             # The base class refuses bf16 unless told that the CPU is meant, and would pin memory for no device.
             self.use_cpu = True
+        if self.greater_is_better is None and (self.metric_for_best_model or "").endswith("mae"):
+            self.greater_is_better = False  # the base class knows this of losses only
         super().__post_init__()
         _check_choice("train_sampling_strategy", self.train_sampling_strategy, allowed=SAMPLING_STRATEGIES)
         _check_number("early_stopping_patience", self.early_stopping_patience, above=1, inclusive=True)

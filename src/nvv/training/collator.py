@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import Wav2Vec2FeatureExtractor
 
@@ -27,11 +28,13 @@ class ClipCollator:
         """Make a batch.
 
         Args:
-            clips: each with `input_values`, a float32 waveform (samples,), and `labels`, a class index.
+            clips: each with `input_values`, a float32 waveform (samples,), and `labels`, a class index or the tasks'
+                float32 (columns,); with mixup each also with `mixed_targets`, like `labels`, and `mixing_weights`.
 
         Returns:
             `input_values` (batch, samples) float32, `attention_mask` (batch, samples), 1 on the clip and 0 on padding,
-            `labels` (batch,) int64.
+            `labels` (batch,) int64, or (batch, columns) float32; with mixup `mixed_targets`, like `labels`, and
+            `mixing_weights` (batch,) float32.
         """
         batch = self.feature_extractor(
             [clip["input_values"] for clip in clips],
@@ -40,8 +43,9 @@ class ClipCollator:
             return_attention_mask=True,
             return_tensors="pt",
         )
-        return {
-            "input_values": batch["input_values"],
-            "attention_mask": batch["attention_mask"],
-            "labels": torch.tensor([clip["labels"] for clip in clips], dtype=torch.int64),
-        }
+        padded = {name: batch[name] for name in ("input_values", "attention_mask")}
+        targets = [name for name in ("labels", "mixed_targets") if name in clips[0]]
+        padded |= {name: torch.from_numpy(np.asarray([clip[name] for clip in clips])) for name in targets}
+        if "mixing_weights" in clips[0]:
+            padded["mixing_weights"] = torch.tensor([clip["mixing_weights"] for clip in clips], dtype=torch.float32)
+        return padded

@@ -6,7 +6,7 @@ Which of the three a name means is decided here; reading is ``nvv.data``'s, deco
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ..data import SPLITS, corpus_builder, corpus_facts, list_corpora, load_corp
 from ..data.own_data import OwnData, open_own_data
 from ..data.own_sources import config_names
 from ..data.own_splits import OWN_PROTOCOLS
+from ..data.synthetic_hume_vb import MARKER as SYNTHETIC_MARKER
 from .arguments import COLUMN_FIELDS, ArgumentsError, DataArguments
 
 # Configs by which a repository shows that `nvv prepare` wrote it.
@@ -24,6 +25,9 @@ _PREPARED_CONFIGS = {"speaker", "official", "stratified"}
 
 VOC2VEC_PROTOCOLS = tuple(f"voc2vec_fold_{fold}" for fold in range(10))
 """Ten random folds by voc2vec's published rule: what is held out chooses the checkpoint and is the test too."""
+
+NEGATIVE_LABEL = "other"
+"""What `positive_labels` calls the classes that are not named."""
 
 _EVERY_CLIP = "stratified"  # the protocol that leaves no clip out
 _VOC2VEC_NOTE = (
@@ -52,14 +56,16 @@ class RunCorpus:
     was_decoded: bool
 
 
-def load_run_corpus(data: DataArguments) -> RunCorpus:
+def load_run_corpus(data: DataArguments, *, metadata_columns: Sequence[str] = ()) -> RunCorpus:
     """Load the recordings of a run.
 
     Args:
         data: the data group of the arguments.
+        metadata_columns: further columns that are wanted of data of one's own; the targets and classes of the tasks are
+            there in any case, and corpora have all their columns.
 
     Returns:
-        The splits and what is known of them.
+        The splits and what is known of them; with `positive_labels` the column `label` has a detector's two classes.
 
     Raises:
         ArgumentsError: for a protocol that the corpus does not have, naming those it has, an option without effect, or
@@ -67,22 +73,55 @@ def load_run_corpus(data: DataArguments) -> RunCorpus:
         ValueError: as `nvv.data.load_corpus` and `nvv.data.own_data.load_own_data`.
         OSError: for a dataset that the Hub does not have.
     """
+    corpus = _load(data, metadata_columns)
+    if data.positive_labels is not None:
+        corpus = _as_detection(corpus, data.positive_labels)
+    if data.data_dir is not None and (Path(data.data_dir).expanduser() / SYNTHETIC_MARKER).is_file():
+        corpus = dataclasses.replace(corpus, facts={**corpus.facts, "is_synthetic": True})
+    return corpus
+
+
+def _as_detection(corpus: RunCorpus, positive_labels: list[str]) -> RunCorpus:
+    """Make one class of the positive ones and another, `other`, of the rest."""
+    if "label" not in corpus.splits["train"].column_names:
+        raise ArgumentsError("positive_labels: the corpus has no classes; use target_columns or tasks for its numbers.")
+    names = corpus.splits["train"].features["label"].names
+    unknown = [label for label in positive_labels if label not in names]
+    if unknown:
+        raise ArgumentsError(f"positive_labels: no class is called {unknown[0]!r}; there are {', '.join(names)}.")
+    if set(positive_labels) == set(names):
+        raise ArgumentsError("positive_labels: every class is named, so that nothing is left to tell them from.")
+    positive = "+".join(positive_labels)
+    if positive == NEGATIVE_LABEL:
+        raise ArgumentsError(f"positive_labels: {positive!r} is what all other classes are called here; name another.")
+    is_positive = [name in positive_labels for name in names]
+    feature = datasets.ClassLabel(names=[NEGATIVE_LABEL, positive])
+    splits = {}
+    for split, clips in corpus.splits.items():
+        column = [None if label is None else int(is_positive[label]) for label in clips["label"][:]]
+        splits[split] = clips.remove_columns("label").add_column("label", column, feature=feature)
+    facts = {**corpus.facts, "positive_labels": list(positive_labels)}
+    return dataclasses.replace(corpus, splits=datasets.DatasetDict(splits), facts=facts)
+
+
+def _load(data: DataArguments, metadata_columns: Sequence[str]) -> RunCorpus:
+    """Load the recordings with their own classes."""
     if data.split_protocol in VOC2VEC_PROTOCOLS:
-        return _voc2vec_fold(data, VOC2VEC_PROTOCOLS.index(data.split_protocol))
+        return _voc2vec_fold(data, VOC2VEC_PROTOCOLS.index(data.split_protocol), metadata_columns)
     is_ours = data.corpus in list_corpora()
     protocol = _config_of(data, is_ours=is_ours)
+    columns = {**_columns(data), **_further_columns(data, metadata_columns)}
     if protocol is None:
-        return _own(
-            data, open_own_data(data.corpus, **_columns(data), **_place(data), split_protocol=data.split_protocol)
-        )
+        own = open_own_data(data.corpus, **columns, **_place(data), split_protocol=data.split_protocol)
+        return _own(data, own)
     if not is_ours and (data.corpus_revision is not None or _columns(data)):
         place = {**_place(data), "config": protocol}
-        return _own(data, open_own_data(data.corpus, **_columns(data), **place, split_protocol="given"), protocol)
+        return _own(data, open_own_data(data.corpus, **columns, **place, split_protocol="given"), protocol)
     splits = load_corpus(data.corpus, data_dir=data.data_dir, config=protocol, cache_dir=data.data_cache_dir)
     _check_splits(data, splits, protocol=protocol)
     facts = dataclasses.asdict(corpus_facts(data.corpus))
     if _columns(data):  # another column of the corpus as its label
-        own = _own(data, open_own_data(splits, **_columns(data), split_protocol="given"), protocol)
+        own = _own(data, open_own_data(splits, **columns, split_protocol="given"), protocol)
         return dataclasses.replace(own, facts={**own.facts, **facts, "is_local": False}, was_decoded=True)
     split_of = {file: split for split, clips in splits.items() for file in clips["file"][:]}
     facts["manifest_digest"] = manifest_digest(split_of)
@@ -110,11 +149,11 @@ def fold_protocols(data: DataArguments) -> list[str]:
     return folds
 
 
-def _voc2vec_fold(data: DataArguments, fold: int) -> RunCorpus:
+def _voc2vec_fold(data: DataArguments, fold: int, metadata_columns: Sequence[str]) -> RunCorpus:
     """Pool all clips of a corpus and hold out one of voc2vec's folds, as validation and test at once."""
     protocol = VOC2VEC_PROTOCOLS[fold]
     try:
-        whole = load_run_corpus(dataclasses.replace(data, split_protocol=_EVERY_CLIP))
+        whole = _load(dataclasses.replace(data, split_protocol=_EVERY_CLIP), metadata_columns)
     except ArgumentsError as error:
         raise ArgumentsError(
             f"split_protocol: {protocol} needs all clips of {data.corpus}, which the protocol {_EVERY_CLIP} gives: "
@@ -173,6 +212,22 @@ def _columns(data: DataArguments) -> dict[str, str]:
     return {name: getattr(data, name) for name in COLUMN_FIELDS if getattr(data, name) is not None}
 
 
+def _further_columns(data: DataArguments, metadata_columns: Sequence[str]) -> dict[str, Any]:
+    """Return what is predicted instead of the column `label`, and metadata, as arguments of `open_own_data`."""
+    tasks = [task for task in (data.tasks or {}).values() if isinstance(task, Mapping)]  # others are refused later
+    targets = [*(data.target_columns or ()), *(column for task in tasks for column in task.get("targets") or ())]
+    classes = [task["label"] for task in tasks if task.get("label")]
+    if data.label_column is not None:  # it is then `label`, as in every corpus
+        classes = [column for column in classes if column != "label"]
+    further = {
+        "target_columns": list(dict.fromkeys(targets)),
+        "metadata_columns": list(dict.fromkeys([*classes, *metadata_columns])),
+    }
+    if data.label_column is None and (data.target_columns is not None or data.tasks is not None):
+        further["label_column"] = None
+    return further
+
+
 def _place(data: DataArguments) -> dict[str, Any]:
     """Return where the data is, as arguments of `open_own_data`."""
     return {
@@ -185,8 +240,9 @@ def _place(data: DataArguments) -> dict[str, Any]:
 
 def _own(data: DataArguments, own: OwnData, protocol: str | None = None) -> RunCorpus:
     """Put data of one's own into the form of a run's."""
-    names = own.splits["train"].features["label"].names
-    if len(names) < 2:
+    label = own.splits["train"].features.get("label")
+    names = label.names if isinstance(label, datasets.ClassLabel) else None  # none with targets or tasks only
+    if names is not None and len(names) < 2:
         raise ArgumentsError(
             f"label_column: expected at least two classes in column {own.columns['label']!r} of {data.corpus}, found "
             f"{', '.join(names)}."

@@ -38,8 +38,8 @@ def _corpus_name(metrics: Mapping[str, Any]) -> str:
     return corpus.get("pretty_name") or corpus["name"]
 
 
-def _score(metrics: Mapping[str, Any], split: str, name: str) -> str:
-    return f"{SCORE_TITLES[name]} {100 * metrics['splits'][split]['scores'][name]['value']:.1f} %"
+def _score(result: Mapping[str, Any], name: str) -> str:
+    return f"{SCORE_TITLES[name]} {100 * result['scores'][name]['value']:.1f} %"
 
 
 def draw_confusion_matrix(axes: Axes, counts: Sequence[Sequence[int]], *, label_names: Sequence[str]) -> None:
@@ -90,29 +90,38 @@ def draw_confusion_matrix(axes: Axes, counts: Sequence[Sequence[int]], *, label_
     bar.outline.set_visible(False)
 
 
-def write_confusion_matrix(path: str | os.PathLike[str], metrics: Mapping[str, Any], *, split: str = "test") -> Path:
+def write_confusion_matrix(
+    path: str | os.PathLike[str], metrics: Mapping[str, Any], *, split: str = "test", task: str | None = None
+) -> Path:
     """Write the confusion matrix of one split as a PNG.
 
     Args:
         path: the file.
         metrics: the content of `metrics.json`.
         split: the split to show.
+        task: which of the model's tasks; None for a model that is a classifier and nothing else.
 
     Returns:
         The file's path.
 
     Raises:
-        ValueError: if `metrics` has no such split.
+        ValueError: if `metrics` has no such split or no such task.
     """
     if split not in metrics["splits"]:
         raise ValueError(f"split: expected one of {', '.join(metrics['splits'])}, found {split!r}.")
-    label_names = metrics["labels"]
+    result, label_names = metrics["splits"][split], metrics["labels"]
+    if task is not None:
+        names = {item["name"]: item["outputs"] for item in metrics.get("tasks", ())}
+        if task not in names:
+            raise ValueError(f"task: expected one of {', '.join(names) or 'none'}, found {task!r}.")
+        result, label_names = result["tasks"][task], names[task]
     side = 3.6 + 0.36 * len(label_names)  # inches
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     axes = figure.add_subplot()
-    draw_confusion_matrix(axes, metrics["splits"][split]["confusion_matrix"], label_names=label_names)
+    draw_confusion_matrix(axes, result["confusion_matrix"], label_names=label_names)
+    named = split if task is None else f"{task}, {split}"
     axes.set_title(
-        f"{_corpus_name(metrics)}, {split}\n{_score(metrics, split, 'uar')} · {_score(metrics, split, 'macro_f1')}",
+        f"{_corpus_name(metrics)}, {named}\n{_score(result, 'uar')} · {_score(result, 'macro_f1')}",
         color=INK,
         fontsize=11,
         pad=10,

@@ -103,9 +103,7 @@ def probe(arguments: RunArguments, probe_arguments: ProbeArguments) -> ProbeResu
     _open_output_folder(arguments, probe_arguments)
     set_cpu_threads(training)
     seed_everything(training)
-    corpus, clips = load_clips(
-        arguments.data, training=training, max_seconds=arguments.model.max_seconds, random_crops=False
-    )
+    corpus, clips = load_clips(arguments.data, training=training, model=arguments.model, random_crops=False)
     model, feature_extractor = build_model(arguments.model, clips["train"], training=training)
     model = apply_tuning(model, arguments.tuning)
     accelerator = Accelerator(cpu=training.use_cpu)

@@ -15,7 +15,14 @@ from typing import Any
 from transformers.training_args import OptimizerNames
 
 from ..heads_nvv import POOLINGS_THAT_COMMUTE
-from .arguments import ArgumentsError, ModelArguments, NvvTrainingArguments
+from .arguments import (
+    AUGMENTATION_FIELDS,
+    TASK_FIELDS,
+    ArgumentsError,
+    ModelArguments,
+    NvvTrainingArguments,
+    refuse_fields,
+)
 from .config_files import RunArguments, resolved_config
 from .probe_heads import selection_metric
 
@@ -100,11 +107,17 @@ def check_probe(arguments: RunArguments, probe_arguments: ProbeArguments) -> Non
     Raises:
         ArgumentsError: naming the field, its value and what to do instead.
     """
-    model, _, tuning, training = arguments
+    model, data, tuning, training = arguments
     if tuning.method != "frozen":
         raise ArgumentsError(
             f"method: a probe leaves the backbone frozen; found {tuning.method!r}. Use recipes/train.py for it."
         )
+    refuse_fields(
+        data,
+        (*TASK_FIELDS, *AUGMENTATION_FIELDS),
+        reason="is not for probes, which learn classes from features computed once. Use recipes/train.py --method "
+        "frozen for it.",
+    )
     _check_model(model)
     _check_training(training)
     selection_metric(training)
@@ -117,6 +130,11 @@ def check_probe(arguments: RunArguments, probe_arguments: ProbeArguments) -> Non
 
 
 def _check_model(model: ModelArguments) -> None:
+    if model.head not in ("linear", "mlp") or model.loss not in (None, "cross_entropy"):
+        raise ArgumentsError(
+            f"head, loss: a probe learns a linear or mlp head by cross_entropy, found {model.head} and {model.loss}. "
+            "Use recipes/train.py --method frozen for them."
+        )
     if model.pooling not in POOLINGS_THAT_COMMUTE:
         raise ArgumentsError(
             f"pooling: expected one of {', '.join(POOLINGS_THAT_COMMUTE)}, found {model.pooling!r}, which does not "

@@ -22,7 +22,7 @@ from transformers.trainer_utils import SchedulerType
 from ..heads_nvv import NvvHead
 from ..losses_nvv import weighted_cross_entropy
 from ..metrics import SCORE_NAMES, scores_from_confusion
-from .arguments import ArgumentsError, NvvTrainingArguments
+from .arguments import AUTOMATIC_METRIC, ArgumentsError, NvvTrainingArguments
 from .samplers import TrainingSampler
 from .stacked_heads import StackedHeads
 
@@ -198,6 +198,8 @@ def selection_metric(training: NvvTrainingArguments) -> str:
         ArgumentsError: if that is neither a score nor the loss.
     """
     name = (training.metric_for_best_model or "loss").removeprefix("eval_")
+    if name == AUTOMATIC_METRIC:
+        return "macro_f1"
     if name not in (*SCORE_NAMES, "loss"):
         raise ArgumentsError(
             f"metric_for_best_model: expected one of {', '.join((*SCORE_NAMES, 'loss'))}, found {name!r}."

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,14 @@ from ..hub.model_card import write_model_card
 from ..hub.repository import save_repository
 from ..modeling_nvv import NvvForAudioClassification
 from .arguments import NvvTrainingArguments
+from .augmenting import check_augmentation
 from .checkpoints import stopped_early_at
 from .config_files import RESOLVED_CONFIG_NAME, RunArguments, write_resolved_config
 from .corpus import RunCorpus
 from .dataset import ClipDataset
-from .plots import CONFUSION_MATRIX_FILE, LAYER_WEIGHTS_FILE, write_confusion_matrix, write_layer_weights
+from .plots import LAYER_WEIGHTS_FILE, write_layer_weights
 from .push import push_run
-from .results import (
-    METRICS_FILE,
-    PREDICTIONS_FILE,
-    RunFacts,
-    SplitPredictions,
-    build_metrics,
-    write_metrics,
-    write_predictions,
-)
+from .results import METRICS_FILE, RunFacts, write_metrics
 from .steps import (
     EVALUATION_SPLITS,
     blaming,
@@ -47,6 +40,7 @@ from .steps import (
     seed_everything,
     set_cpu_threads,
 )
+from .task_results import TaskAnswers, build_task_metrics, task_answers, write_task_plots, write_task_predictions
 from .trainer import NvvTrainer
 from .tuning import apply_tuning, trainable_parameters, tuning_callbacks
 
@@ -92,10 +86,11 @@ def train(arguments: RunArguments) -> RunResult:
     started = time.monotonic()
     training = arguments.training
     output_dir = Path(training.output_dir)
+    check_augmentation(arguments.model, arguments.data, arguments.tuning)
     checkpoint = open_output_folder(arguments, training=training)
     set_cpu_threads(training)
     seed_everything(training)
-    corpus, clips = load_clips(arguments.data, training=training, max_seconds=arguments.model.max_seconds)
+    corpus, clips = load_clips(arguments.data, training=training, model=arguments.model)
     model, feature_extractor = build_model(arguments.model, clips["train"], training=training)
     num_steps = _num_training_steps(training, num_clips=len(clips["train"]))
     with blaming("tuning", hint=""):
@@ -116,16 +111,16 @@ def train(arguments: RunArguments) -> RunResult:
     _check_best_checkpoint(trainer)
     trained = time.monotonic()
 
-    predictions = [_predict(trainer, clips[split], split=split) for split in EVALUATION_SPLITS]
+    answers = [_answers(trainer, clips[split], split=split) for split in EVALUATION_SPLITS]
     timing = {"training_s": trained - started, "evaluation_s": time.monotonic() - trained}
-    metrics = build_metrics(
-        predictions,
+    metrics = build_task_metrics(
+        answers,
         _facts(arguments, trainer, corpus=corpus, timing=timing),
-        label_names=clips["train"].label_names,
+        config=_bare(trainer).config,
         num_resamples=training.num_bootstrap_resamples,
     )
     if trainer.is_world_process_zero():
-        _write_run(output_dir, trainer=trainer, metrics=metrics, predictions=predictions)
+        _write_run(output_dir, trainer=trainer, metrics=metrics, answers=answers)
         if training.push_to_hub:
             push_run(output_dir, training=training, dataset_id=hub_dataset_id(arguments.data))
     log_history = trainer.state.log_history
@@ -166,14 +161,15 @@ def _check_best_checkpoint(trainer: NvvTrainer) -> None:
         )
 
 
-def _predict(trainer: NvvTrainer, clips: ClipDataset, *, split: str) -> SplitPredictions:
-    """Classify one split."""
+def _answers(trainer: NvvTrainer, clips: ClipDataset, *, split: str) -> TaskAnswers:
+    """Let the model answer one split."""
     output = trainer.predict(clips, metric_key_prefix=split)
-    return SplitPredictions.from_logits(
+    return task_answers(
+        _bare(trainer).config,
         split,
         output.predictions,
         files=clips.files,
-        references=output.label_ids,
+        labels=output.label_ids,
         speaker_ids=clips.speaker_ids,
     )
 
@@ -189,7 +185,7 @@ def _facts(arguments: RunArguments, trainer: NvvTrainer, *, corpus: RunCorpus, t
         corpus=corpus,
         model=_bare(trainer),
         counts=trainable_parameters(trainer.model),
-        training=arguments.training,
+        training=trainer.args,
         method=arguments.tuning.method,
         tuned_layers=arguments.tuning.tuned_layers,
         best_step=state.best_global_step,
@@ -211,13 +207,13 @@ def _unwrapped(trainer: NvvTrainer) -> nn.Module:
 
 
 def _write_run(
-    output_dir: Path, *, trainer: NvvTrainer, metrics: Mapping[str, Any], predictions: list[SplitPredictions]
+    output_dir: Path, *, trainer: NvvTrainer, metrics: Mapping[str, Any], answers: Sequence[TaskAnswers]
 ) -> None:
     """Write repository, results, plots and card; the card last, because it shows all the others."""
     model = _bare(trainer)
     save_repository(_unwrapped(trainer), trainer.processing_class, output_dir)
-    write_predictions(output_dir / PREDICTIONS_FILE, predictions, label_names=metrics["labels"])
-    write_confusion_matrix(output_dir / CONFUSION_MATRIX_FILE, metrics)
+    write_task_predictions(output_dir, answers, config=model.config)
+    write_task_plots(output_dir, metrics, answers)
     if model.head.layer_weights is not None:
         write_layer_weights(
             output_dir / LAYER_WEIGHTS_FILE,

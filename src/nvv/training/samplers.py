@@ -1,9 +1,10 @@
-"""The order of clips: by length in evaluation, shuffled in batches of like length in training.
+"""The order of clips: by length in evaluation; in training shuffled, in batches of like length or of balanced classes.
 
 Orders depend on seed and epoch only, never on torch's global random state: transformers' own length-grouped sampler
 draws from that state, so a run resumed within an epoch, or one of several processes that has drawn once more than
 another, would see other batches. Length grouping follows the idea of that sampler (sort within large random blocks);
-unlike it, the batches of a block are shuffled, so that the optimiser does not see lengths fall. Own work.
+unlike it, the batches of a block are shuffled, so that the optimiser does not see lengths fall. Which clips make up a
+class-balanced batch is the neighbour `class_batches`'. Own work.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+
+from .class_batches import class_balanced_batches
 
 _BATCHES_PER_BLOCK = 20
 """More: less padding, but batches that hold the same neighbours epoch after epoch."""
@@ -22,20 +26,30 @@ class TrainingSampler(torch.utils.data.Sampler):
 
     Args:
         lengths: length of each clip (clips,), any unit.
-        strategy: `group_by_length`, `random` or `sequential`.
-        batch_size: clips in a batch, > 0; matters to `group_by_length` only.
+        strategy: `group_by_length`, `random`, `sequential`, or `class_balanced`: every batch holds its classes in as
+            equal numbers as possible and none of them once only, so that clips of rare classes come several times an
+            epoch, and some of frequent ones in other epochs; an epoch has as many places as there are clips.
+        batch_size: clips in a batch, > 0; matters to `group_by_length` and `class_balanced` only. For a loss over a
+            whole update, `class_balanced` wants the clips of the update.
         seed: of the shuffling.
+        labels: class index of each clip (clips,), below 0 where missing; for `class_balanced`, and needed there.
+
+    Raises:
+        ValueError: if `class_balanced` lacks the labels, they are not whole numbers, one for each clip, or all missing.
 
     Example:
         >>> list(TrainingSampler([3, 1, 2], strategy="sequential", batch_size=2, seed=0))
         [(0, 0), (1, 0), (2, 0)]
     """
 
-    def __init__(self, lengths: Sequence[int], *, strategy: str, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, lengths: Sequence[int], *, strategy: str, batch_size: int, seed: int, labels: ArrayLike | None = None
+    ) -> None:
         self._lengths = np.asarray(lengths)
         self._strategy = strategy
         self._batch_size = batch_size
         self._seed = seed
+        self._labels = _checked(labels, num_clips=len(self._lengths)) if strategy == "class_balanced" else None
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -55,6 +69,11 @@ class TrainingSampler(torch.utils.data.Sampler):
         if self._strategy == "sequential":
             return indices
         generator = np.random.default_rng((self._seed, epoch))
+        if self._labels is not None:
+            batches = class_balanced_batches(
+                self._labels, num_places=len(indices), batch_size=self._batch_size, generator=generator
+            )
+            return np.concatenate(batches)
         generator.shuffle(indices)
         if self._strategy == "random":
             return indices
@@ -70,6 +89,21 @@ class TrainingSampler(torch.utils.data.Sampler):
         incomplete = [batches.pop()] if len(batches[-1]) < self._batch_size else []
         generator.shuffle(batches)
         return np.concatenate([*batches, *incomplete])
+
+
+def _checked(labels: ArrayLike | None, *, num_clips: int) -> np.ndarray:
+    """Return the labels that classes are balanced by (clips,)."""
+    if labels is None:
+        raise ValueError("labels: class_balanced needs the class of each clip; found none.")
+    values = np.asarray(labels)
+    if values.shape != (num_clips,) or not np.issubdtype(values.dtype, np.integer):
+        raise ValueError(
+            f"labels: class_balanced needs one class index for each of the {num_clips} clips, found {values.dtype} of "
+            f"shape {values.shape}. Choose another train_sampling_strategy for targets that are no classes."
+        )
+    if (values < 0).all():
+        raise ValueError("labels: class_balanced needs clips with a class, and every label is missing.")
+    return values
 
 
 class LengthSortedSampler(torch.utils.data.Sampler):

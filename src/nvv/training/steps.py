@@ -6,11 +6,12 @@ Training strings them together in `run`, the linear probe in `probe`; each step'
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import Wav2Vec2FeatureExtractor, enable_full_determinism, set_seed
 
@@ -19,12 +20,14 @@ from ..data import CorpusError, list_corpora
 from ..loading_nvv import load_feature_extractor
 from ..modeling_nvv import NvvForAudioClassification
 from ..processors import available_processors
-from .arguments import ArgumentsError, DataArguments, ModelArguments, NvvTrainingArguments
+from .arguments import CONTRASTIVE_LOSS, ArgumentsError, DataArguments, ModelArguments, NvvTrainingArguments
+from .augmenting import make_augmentation
 from .checkpoints import checkpoint_to_resume, prepare_output_folder
 from .config_files import RESOLVED_CONFIG_NAME, resolved_config
 from .corpus import RunCorpus, load_run_corpus
 from .dataset import ClipDataset, class_balancing_weights, evenly_taken
 from .results import RunFacts
+from .tasks import TaskSpec, config_tasks, make_tasks
 from .trainable import TrainableParameters
 
 EVALUATION_SPLITS = ("validation", "test")
@@ -97,14 +100,14 @@ def seed_everything(training: NvvTrainingArguments) -> None:
 
 
 def load_clips(
-    data: DataArguments, *, training: NvvTrainingArguments, max_seconds: float, random_crops: bool = True
+    data: DataArguments, *, training: NvvTrainingArguments, model: ModelArguments, random_crops: bool = True
 ) -> tuple[RunCorpus, dict[str, ClipDataset]]:
     """Load the recordings of a run and make its datasets; the main process first, so that a corpus is built once.
 
     Args:
         data: which recordings.
         training: seed, and which process this is.
-        max_seconds: as in `make_clips`.
+        model: gives `max_seconds`, to which longer clips are cropped, and how tasks are learned.
         random_crops: as in `make_clips`.
 
     Returns:
@@ -118,20 +121,34 @@ def load_clips(
     with blaming("corpus", hint=f"The raw corpora are {', '.join(list_corpora())}; others come from the Hub."):
         with training.main_process_first(local=False, desc="loading the corpus"):
             corpus = load_run_corpus(data)
-        clips = make_clips(corpus, data=data, max_seconds=max_seconds, seed=training.seed, random_crops=random_crops)
+        clips = make_clips(
+            corpus,
+            data=data,
+            max_seconds=model.max_seconds,
+            tasks=make_tasks(data, model, corpus.splits),
+            seed=training.seed,
+            random_crops=random_crops,
+        )
     return corpus, clips
 
 
 def make_clips(
-    corpus: RunCorpus, *, data: DataArguments, max_seconds: float, seed: int, random_crops: bool = True
+    corpus: RunCorpus,
+    *,
+    data: DataArguments,
+    max_seconds: float,
+    seed: int,
+    tasks: Sequence[TaskSpec] | None = None,
+    random_crops: bool = True,
 ) -> dict[str, ClipDataset]:
     """Make the datasets of a run.
 
     Args:
         corpus: the recordings.
-        data: how many clips to take, and how many to keep decoded.
+        data: how many clips to take and to keep decoded, and how training clips are augmented.
         max_seconds: longer clips are cropped to this.
         seed: of the random crops.
+        tasks: what is predicted; None for the classes of the column `label`.
         random_crops: crop training clips at random places; otherwise from the start, as evaluation clips are.
 
     Returns:
@@ -148,9 +165,12 @@ def make_clips(
                 num_clips=data.max_train_clips if split == "train" else data.max_evaluation_clips,
             ),
             max_seconds=max_seconds,
+            tasks=tasks,
             random_crops=random_crops and split == "train",
             seed=seed,
             memory_mebibytes=data.decoded_audio_mebibytes,
+            augmentation=make_augmentation(data) if split == "train" else None,
+            mixup_alpha=data.mixup_alpha if split == "train" else 0.0,
         )
         for split in ("train", *EVALUATION_SPLITS)
     }
@@ -167,7 +187,7 @@ def build_model(
 
     Args:
         model_arguments: backbone, head and front-end.
-        train_clips: gives the labels and, for a class-balanced loss, their counts.
+        train_clips: gives the labels or tasks and, for a class-balanced loss, their counts.
         training: seed and loss.
 
     Returns:
@@ -184,10 +204,7 @@ def _build_model(
     model_arguments: ModelArguments, train_clips: ClipDataset, *, training: NvvTrainingArguments
 ) -> tuple[NvvForAudioClassification, Wav2Vec2FeatureExtractor]:
     """Build both, raising what the steps themselves raise."""
-    names = train_clips.label_names
-    weights = None
-    if training.class_balanced_loss:
-        weights = class_balancing_weights(train_clips.labels, label_names=names)
+    predicted = _predicted(model_arguments, train_clips, training=training)
     model = NvvForAudioClassification.from_backbone(
         model_arguments.backbone,
         revision=model_arguments.backbone_revision,
@@ -201,20 +218,71 @@ def _build_model(
         projection_size=model_arguments.projection_size,
         head_dropout=model_arguments.head_dropout,
         label_smoothing=model_arguments.label_smoothing,
-        class_weights=weights,
         padding=model_arguments.padding,
         padding_seconds=model_arguments.padding_seconds,
         pool_padding=model_arguments.pool_padding,
         max_seconds=model_arguments.max_seconds,
         layerdrop=model_arguments.layerdrop,
         apply_spec_augment=model_arguments.apply_spec_augment,
-        id2label=dict(enumerate(names)),
-        label2id={name: index for index, name in enumerate(names)},
+        **predicted,
+        **_head_fields(model_arguments),
     )
     feature_extractor = load_feature_extractor(
         model_arguments.backbone, random_init=model_arguments.random_init, revision=model_arguments.backbone_revision
     )
     return model, feature_extractor
+
+
+def _predicted(
+    model_arguments: ModelArguments, train_clips: ClipDataset, *, training: NvvTrainingArguments
+) -> dict[str, Any]:
+    """Return the config's fields that say what the model predicts and by which loss it learns."""
+    if train_clips.tasks is None:
+        names = train_clips.label_names
+        weights = None
+        if training.class_balanced_loss:
+            weights = class_balancing_weights(train_clips.labels, label_names=names)
+        contrastive = model_arguments.head == "embedding"
+        return {
+            "loss": model_arguments.loss or (CONTRASTIVE_LOSS if contrastive else "cross_entropy"),
+            "class_weights": weights,
+            "id2label": dict(enumerate(names)),
+            "label2id": {name: index for index, name in enumerate(names)},
+        }
+    if training.train_sampling_strategy == "class_balanced":
+        raise ArgumentsError(
+            "train_sampling_strategy: class_balanced balances the classes of the column label, and tasks are learned "
+            "here; choose another."
+        )
+    weights_of = _task_class_weights(train_clips, train_clips.tasks) if training.class_balanced_loss else {}
+    return {
+        "tasks": config_tasks(train_clips.tasks, class_weights=weights_of),
+        "task_weighting": model_arguments.task_weighting,
+    }
+
+
+def _task_class_weights(train_clips: ClipDataset, tasks: Sequence[TaskSpec]) -> dict[str, list[float]]:
+    """Return the weights that balance the classes of each classification, by the clips whose class is known."""
+    weights, column = {}, 0
+    for task in tasks:
+        if task.kind == "classification":
+            classes = train_clips.labels[:, column]
+            known = classes[~np.isnan(classes)]
+            weights[task.name] = class_balancing_weights(known, label_names=task.outputs)
+        column += len(task.columns)
+    if not weights:
+        raise ArgumentsError("class_balanced_loss: has no effect where no task has classes; leave it out.")
+    return weights
+
+
+_HEAD_FIELDS = ("focal_gamma", "lstm_hidden_size", "lstm_layers", "lstm_bidirectional")
+_HEAD_FIELDS += ("embedding_size", "contrastive_temperature", "spec_augment")
+
+
+def _head_fields(model_arguments: ModelArguments) -> dict[str, Any]:
+    """Return the fields that only some heads and losses have and that were set."""
+    fields = {name: getattr(model_arguments, name) for name in _HEAD_FIELDS}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def run_facts(

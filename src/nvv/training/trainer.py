@@ -2,12 +2,15 @@
 
 Clips are evaluated by length, which is fast, and their results put back in the dataset's order; the evaluation loss is
 computed over all clips at once, where the base class averages over batches; training order and crops come from
-`samplers`. So scores do not depend on the number of processes or the batch size. What a model is and what is trained in
-it is left to the model and to `nvv.training.tuning`. Own work.
+`samplers`, and losses that compare clips are taken over whole updates by `whole_batch`. So scores do not depend on the
+number of processes or the batch size. What a model is and what is trained in it is left to the model and to
+`nvv.training.tuning`. Own work.
 """
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,6 @@ from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedModel,
-    Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -25,13 +27,15 @@ from transformers import (
 )
 from transformers.trainer_utils import EvalLoopOutput
 
-from ..losses_nvv import weighted_cross_entropy
-from ..metrics import classification_scores
-from .arguments import NvvTrainingArguments
+from ..losses_nvv import task_loss, weighted_cross_entropy
+from .arguments import AUTOMATIC_METRIC, CONTRASTIVE_LOSS, NvvTrainingArguments
 from .collator import ClipCollator
+from .contrastive import has_centroids, refresh_centroids, set_centroids
 from .dataset import ClipDataset
 from .quick_lora import quicken_lora
 from .samplers import LengthSortedSampler, TrainingSampler
+from .scores import selection_metric, task_scores
+from .whole_batch import WholeBatchTrainer
 
 
 class _EpochCallback(TrainerCallback):
@@ -52,11 +56,11 @@ class _EpochCallback(TrainerCallback):
             self._trainer.training_sampler.set_epoch(int(state.epoch or 0))
 
 
-class NvvTrainer(Trainer):
+class NvvTrainer(WholeBatchTrainer):
     """A Trainer for `NvvForAudioClassification`, bare or inside a `PeftModel`.
 
     Args:
-        model: the model; class weights and label smoothing are in its config.
+        model: the model; tasks, losses, class weights and label smoothing are in its config.
         args: the training arguments.
         feature_extractor: the model's; saved with every checkpoint.
         train_dataset: training clips; None for evaluation only.
@@ -77,6 +81,9 @@ class NvvTrainer(Trainer):
         eval_dataset: ClipDataset | None = None,
     ) -> None:
         quicken_lora(model)
+        if args.metric_for_best_model == AUTOMATIC_METRIC:
+            args = copy.copy(args)
+            args.metric_for_best_model = selection_metric(model.config)
         super().__init__(
             model=model,
             args=args,
@@ -84,7 +91,7 @@ class NvvTrainer(Trainer):
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=feature_extractor,
-            compute_metrics=_compute_scores,
+            compute_metrics=partial(_compute_scores, model.config),
         )
         self.training_sampler: TrainingSampler | None = None
         self.add_callback(_EpochCallback(self))
@@ -99,13 +106,28 @@ class NvvTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: ClipDataset | None = None) -> TrainingSampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         grouped = self.args.train_sampling_strategy == "group_by_length"
+        is_balanced = self.args.train_sampling_strategy == "class_balanced"
+        batch_size = self.args.train_batch_size
+        if is_balanced and self._bare_model.config.loss == CONTRASTIVE_LOSS:
+            # Its loss compares the clips of a whole update, so these are what is balanced.
+            batch_size *= self.args.world_size * self.args.gradient_accumulation_steps
         self.training_sampler = TrainingSampler(
             dataset.lengths if grouped else [0] * len(dataset),
+            labels=dataset.labels if is_balanced else None,
             strategy=self.args.train_sampling_strategy,
-            batch_size=self.args.train_batch_size,
+            batch_size=batch_size,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
         )
         return self.training_sampler
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        if has_centroids(self):
+            refresh_centroids(self)
+        super()._save_checkpoint(*args, **kwargs)
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """Return what weight decay acts on: not on learned uncertainties, which it would pull to one value for all."""
+        return [name for name in super().get_decay_parameter_names(model) if "log_variances" not in name]
 
     def _get_eval_sampler(self, eval_dataset: ClipDataset) -> LengthSortedSampler:
         return LengthSortedSampler(eval_dataset.lengths)
@@ -128,12 +150,15 @@ class NvvTrainer(Trainer):
             metric_key_prefix: put before each score's name.
 
         Returns:
-            `predictions` (clips, labels) and `label_ids` (clips,) in the dataset's order, and `metrics`, among them the
-            loss over all clips.
+            `predictions` (clips, outputs) and `label_ids` (clips,) or (clips, columns) in the dataset's order, and
+            `metrics`, among them the loss over all clips; of contrastive learning the cross-entropy of the
+            nearest-centroid classifier.
 
         Raises:
             RuntimeError: if the results do not belong to the dataset's clips.
         """
+        if has_centroids(self):
+            set_centroids(self)
         output = super().evaluation_loop(
             dataloader,
             description,
@@ -143,7 +168,7 @@ class NvvTrainer(Trainer):
         )
         dataset: ClipDataset = dataloader.dataset
         order = self._get_eval_sampler(dataset).order
-        if not np.array_equal(output.label_ids, dataset.labels[order]):
+        if not np.array_equal(output.label_ids, dataset.labels[order], equal_nan=dataset.tasks is not None):
             raise RuntimeError(
                 f"{description}: the labels that came back from the devices are not those of the {len(order)} clips "
                 "that were sent. The results cannot be put in order; run with one process and report this."
@@ -153,19 +178,32 @@ class NvvTrainer(Trainer):
         metrics = {**output.metrics, f"{metric_key_prefix}_loss": self._loss(logits, labels)}
         return output._replace(predictions=logits, label_ids=labels, metrics=metrics)
 
+    @property
+    def _bare_model(self) -> torch.nn.Module:
+        """The classifier or the `PeftModel` around it."""
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
     def _loss(self, logits: np.ndarray, labels: np.ndarray) -> float:
         """Compute the model's loss over all clips at once."""
-        config = self.accelerator.unwrap_model(self.model).config
-        loss = weighted_cross_entropy(
+        model = self._bare_model
+        if model.config.loss == CONTRASTIVE_LOSS:
+            return weighted_cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)).item()
+        loss = task_loss(
             torch.from_numpy(logits),
             torch.from_numpy(labels),
-            class_weights=config.class_weights,
-            label_smoothing=config.label_smoothing,
+            model.config,
+            log_variances=_log_variances(model),
         )
         return loss.item()
 
 
-def _compute_scores(evaluation: EvalPrediction) -> dict[str, float]:
-    """Score logits (clips, labels) against labels (clips,)."""
-    logits = np.asarray(evaluation.predictions)
-    return classification_scores(evaluation.label_ids, logits.argmax(axis=-1), num_labels=logits.shape[-1])
+def _log_variances(model: torch.nn.Module) -> torch.Tensor | None:
+    """Return the learned uncertainties of several tasks, where they weigh the losses."""
+    classifier = model.get_base_model() if hasattr(model, "get_base_model") else model
+    weights = getattr(classifier.head, "log_variances", None)
+    return None if weights is None else weights.detach().float().cpu()
+
+
+def _compute_scores(config: Any, evaluation: EvalPrediction) -> dict[str, float]:
+    """Score logits (clips, outputs) against labels (clips,) or (clips, columns)."""
+    return task_scores(config, np.asarray(evaluation.predictions), np.asarray(evaluation.label_ids))
