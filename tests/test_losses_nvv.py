@@ -142,18 +142,16 @@ def test_ccc_loss_agrees_with_the_metric_where_little_is_known():
 @pytest.mark.parametrize(
     "targets",
     [
-        pytest.param([[0.1], [0.1], [0.1]], id="constant"),  # whose fp32 mean is not 0.1
-        pytest.param([[NAN], [0.7], [NAN]], id="single"),
+        pytest.param([0.7] * 7, id="constant"),  # whose mean in fp32 is not 0.7
+        pytest.param([NAN] * 6 + [0.7], id="single"),
     ],
 )
-def test_ccc_loss_is_1_without_a_gradient_when_targets_do_not_vary(targets):
-    predictions = torch.tensor([[0.1], [0.1001], [0.0999]])
-    value, gradient = value_and_gradient(ccc_loss, predictions, torch.tensor(targets))
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 1.0])
+def test_ccc_loss_is_1_without_a_gradient_when_targets_do_not_vary(targets, spread):
+    predictions = 0.7 + spread * torch.tensor([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0])
+    value, gradient = value_and_gradient(ccc_loss, predictions.unsqueeze(1), torch.tensor(targets).unsqueeze(1))
     assert value == 1.0
-    assert gradient.tolist() == [[0.0]] * 3
-    value, gradient = value_and_gradient(ccc_loss, torch.full((3, 1), 0.1), torch.tensor(targets))
-    assert value == 1.0
-    assert gradient.tolist() == [[0.0]] * 3
+    assert gradient.flatten().tolist() == [0.0] * 7
 
 
 def test_ccc_loss_leads_constant_predictions_to_the_targets():

@@ -186,9 +186,15 @@ def test_new_heads_start_without_weights_of_tasks_and_centroids(tiny_backbone_co
     model = NvvForAudioClassification.from_backbone(
         "tiny", random_init=True, backbone_config=tiny_backbone_config("hubert"), **KINDS["lstm"]
     )
-    # torch draws an LSTM's weights and biases from ±1/√units, here 8.
-    weights = torch.cat([weight.flatten() for weight in model.head.lstm.parameters()])
-    assert 0.98 / 8**0.5 < weights.abs().max() <= 1 / 8**0.5
+    # torch draws an LSTM's weights and biases from ±1/√units, here 8; transformers would draw others when it fills in
+    # what a checkpoint lacks.
+    for drawn_again in (False, True):
+        if drawn_again:
+            for weight in model.head.lstm.parameters():
+                weight.data.zero_()
+            model._init_weights(model.head.lstm)
+        for weight in model.head.lstm.parameters():
+            assert 0.85 / 8**0.5 < weight.abs().max() <= 1 / 8**0.5
 
 
 def test_temperature_divides_the_logits(make, tiny_model, tiny_backbone_config, batch):
@@ -256,6 +262,6 @@ def test_model_with_this_head_compiles(make, kind, batch):
     inputs = {**batch, "labels": labels_for(model.config)}
     with torch.no_grad():
         expected = model(**inputs)
-        compiled = torch.compile(model, dynamic=True)(**inputs)
+        compiled = torch.compile(model, dynamic=True, backend="aot_eager")(**inputs)
     torch.testing.assert_close(compiled.logits, expected.logits, atol=1e-4, rtol=0)
     torch.testing.assert_close(compiled.loss, expected.loss, atol=1e-4, rtol=0)

@@ -179,6 +179,7 @@ def compare(
     unit: Annotated[
         str, typer.Option(help="What is resampled: clip, or speaker for whole speakers where all are known.")
     ] = "clip",
+    task: Annotated[str | None, typer.Option(help="Task to compare by, where a run has several.")] = None,
     num_resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 10_000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the comparison to this file.")] = None,
 ) -> None:
@@ -187,7 +188,7 @@ def compare(
     from .training.comparison import compare_runs, comparison_table
 
     try:
-        comparison = compare_runs(run_a, run_b, split=split, unit=unit, num_resamples=num_resamples)
+        comparison = compare_runs(run_a, run_b, split=split, unit=unit, task=task, num_resamples=num_resamples)
         if json_file is not None:
             write_text(json_file, json.dumps(comparison, indent=2, ensure_ascii=False) + "\n")
     except (ValueError, OSError) as error:

@@ -70,6 +70,7 @@ def make_lstm(config: NvvConfig) -> nn.LSTM | None:
     )
 
 
+@torch.compiler.disable
 def run_lstm(lstm: nn.LSTM | None, frames: torch.Tensor, frame_mask: torch.Tensor | None) -> torch.Tensor:
     """Runs an LSTM over each clip's valid frames.
 
@@ -81,6 +82,7 @@ def run_lstm(lstm: nn.LSTM | None, frames: torch.Tensor, frame_mask: torch.Tenso
     Returns:
         `(batch, frames, units)`, without meaning on frames that are not valid.
     """
+    # Compiled, it would be unrolled, a step a frame, anew for each number of frames: minutes for what torch has whole.
     if lstm is None:
         return frames
     # In its weights' own precision also under autocast: rounding errors add up over hundreds of frames.

@@ -54,6 +54,10 @@ _KNOWN: dict[str, dict[str, Any]] = {
     "facebook/wav2vec2-large-robust": _convolutional("wav2vec2", large=True, pre_norm=True),
     "facebook/wav2vec2-large-xlsr-53": _convolutional("wav2vec2", large=True, pre_norm=True),
     "facebook/wav2vec2-xls-r-300m": _convolutional("wav2vec2", large=True, pre_norm=True),
+    # Cut to 12 of 24 layers and tuned to arousal, dominance and valence (Wagner et al. 2023).
+    "audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim": _convolutional(
+        "wav2vec2", large=True, pre_norm=True, num_hidden_layers=12
+    ),
     "facebook/hubert-base-ls960": _convolutional("hubert"),
     "facebook/hubert-large-ls960-ft": _convolutional("hubert", large=True, pre_norm=True),
     "microsoft/wavlm-base": _convolutional("wavlm"),

@@ -135,7 +135,7 @@ class NvvForAudioClassification(PreTrainedModel):
             mixed_targets: Labels of the clips that were mixed into these (mixup); see `losses_nvv.task_loss`. Named so
                 because transformers' Trainer takes every argument named like a label for one that is always there.
             mixing_weights: `(batch,)`, the share of `labels` in the mixture.
-            output_embeddings: Also return the embeddings of `embed`, in evaluation from the same pass as the logits.
+            output_embeddings: Also return the embeddings of `embed`, from the same pass as the logits.
 
         Returns:
             `logits` `(batch, num_labels)`; `loss` where labels are given; `hidden_states`, if asked for, of the

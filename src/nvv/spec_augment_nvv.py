@@ -15,15 +15,14 @@ from transformers import PreTrainedConfig
 
 @torch.compiler.disable
 def span_mask(
-    lengths: list[int], size: int, *, probability: float, span_length: int, min_spans: int
+    lengths: list[int], size: int, *, seeds: list[int], probability: float, span_length: int, min_spans: int
 ) -> torch.Tensor | None:
     """Draws spans.
-
-    All chance comes from torch's generator on the CPU, one number a clip, whatever the device.
 
     Args:
         lengths: How many positions of each clip may be masked: its first ones.
         size: Positions there are.
+        seeds: What each clip's spans follow from: how much one clip draws does not move what the next one draws.
         probability: Share of a clip that spans would cover if none overlapped.
         span_length: Positions in a span, at least 1.
         min_spans: At least so many a clip, as far as that many fit into it side by side.
@@ -35,8 +34,7 @@ def span_mask(
         return None
     mask = torch.zeros(len(lengths), size, dtype=torch.bool)
     offsets = torch.arange(span_length)
-    # A generator of its own for each clip: how much one clip draws does not move what the next one draws.
-    for clip_mask, length, seed in zip(mask, lengths, torch.randint(2**62, (len(lengths),)).tolist(), strict=True):
+    for clip_mask, length, seed in zip(mask, lengths, seeds, strict=True):
         generator = torch.Generator().manual_seed(seed)
         expected = probability * length / span_length
         num_spans = max(int(expected + torch.rand([], generator=generator).item()), min_spans)
@@ -56,6 +54,8 @@ def mask_frames(
 ) -> torch.Tensor:
     """Masks spans of frames and of features as a backbone's config says.
 
+    Draws two numbers a clip from torch's generator on the CPU, whatever the device.
+
     Args:
         frames: `(batch, frames, features)`; left as it is, a copy is changed.
         num_frames: `(batch,)`, each clip's own frames; `None` where all are.
@@ -69,9 +69,11 @@ def mask_frames(
     if not getattr(config, "apply_spec_augment", False):
         return frames
     batch, max_frames, num_features = frames.shape
+    time_seeds, feature_seeds = torch.randint(2**62, (batch, 2)).T.tolist()
     in_time = span_mask(
         [max_frames] * batch if num_frames is None else num_frames.tolist(),
         max_frames,
+        seeds=time_seeds,
         probability=config.mask_time_prob,
         span_length=config.mask_time_length,
         min_spans=config.mask_time_min_masks,
@@ -79,6 +81,7 @@ def mask_frames(
     in_features = span_mask(
         [num_features] * batch,
         num_features,
+        seeds=feature_seeds,
         probability=config.mask_feature_prob,
         span_length=config.mask_feature_length,
         min_spans=getattr(config, "mask_feature_min_masks", 0),  # not a field of WavLM's

@@ -48,6 +48,14 @@ def test_options_change_what_is_compared():
     assert "100 resamples" in run("good", "bad", "--num-resamples", 100).stdout
 
 
+def test_task_is_compared_when_named(tmp_path):
+    (tmp_path / "good" / "predictions.csv").rename(tmp_path / "good" / "predictions_type.csv")
+    refused = run("good", "bad")
+    assert refused.exit_code == 1
+    assert "good: the run has several tasks: type. Name one of them" in refused.stderr
+    assert "test, task type, 40 clips" in run("good", "bad", "--task", "type").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -111,6 +111,12 @@ def test_targets_of_a_dataset_in_memory_keep_gaps_and_nan_as_missing(write_table
     assert splits["test"].features["age"] == datasets.Value("int64")
 
 
+def test_nan_in_a_table_is_a_missing_value(write_table):
+    rows = [{**row, "arousal": "NaN" if number == 2 else row["arousal"]} for number, row in enumerate(ROWS)]
+    values = _column(load_own_data(write_table(rows), **WANTED), "arousal")
+    assert [file for file, value in values.items() if value is None] == ["clip_02.wav"]
+
+
 def test_metadata_is_kept_as_it_is(write_table):
     rows = [{**row, "sex": ["female", "male", ""][number % 3]} for number, row in enumerate(ROWS)]
     splits = load_own_data(write_table(rows), **WANTED, metadata_columns=["sex", "who"])

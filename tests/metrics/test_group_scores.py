@@ -6,7 +6,7 @@ from scipy.stats import pearsonr
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from nvv.metrics import REGRESSION_SCORE_NAMES, bootstrap_intervals, regression_scores
-from nvv.metrics.group_scores import GROUP_REGRESSION_SCORE_NAMES, scores_by_group
+from nvv.metrics.group_scores import GROUP_REGRESSION_SCORE_NAMES, _units, scores_by_group
 
 
 @pytest.fixture
@@ -73,6 +73,18 @@ def test_intervals_of_a_group_are_those_of_its_clips_alone(answers):
         for score, (low, high) in alone.items():
             found = report["groups"]["m"]["scores"][score]
             assert (found["low"], found["high"]) == pytest.approx((low, high), abs=0.012)
+
+
+def test_speakers_are_drawn_within_their_group_or_together_where_they_are_in_several():
+    speakers, groups = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 0])
+    (unit_of_clip, strata), unit = _units(groups, speakers)
+    assert (unit_of_clip.tolist(), [stratum.tolist() for stratum in strata], unit) == (
+        [0, 0, 1, 1, 2],
+        [[0, 1, 2]],
+        "speaker",
+    )
+    (_, strata), _ = _units(np.array([0, 0, 1, 1, 0]), speakers)
+    assert [stratum.tolist() for stratum in strata] == [[0, 2], [1]]
 
 
 def test_intervals_equal_a_plain_bootstrap_where_speakers_are_in_several_groups(answers):
@@ -196,6 +208,16 @@ def test_gaps_leave_out_groups_of_few_clips(answers):
     assert "alone" not in larger["gaps"]["accuracy"]["between"]
     assert larger["groups"]["alone"]["num_clips"] == 1
     assert scores_by_group(references, predictions, groups, num_resamples=10, min_clips=200)["gaps"] == {}
+
+
+def test_scorer_of_confusions_is_the_one_given(answers):
+    references, predictions, groups, _ = answers
+
+    def score(confusions):
+        return {"accuracy": np.full(len(confusions), 0.25)}
+
+    report = scores_by_group(references, predictions, groups, num_resamples=10, score_confusions=score)
+    assert report["groups"]["f"]["scores"]["accuracy"] == {"value": 0.25, "low": 0.25, "high": 0.25}
 
 
 def test_one_group_has_neither_rest_nor_gaps(answers):

@@ -73,6 +73,14 @@ def test_resample_without_a_reference_of_a_task_is_scored_by_the_others():
     assert joint_mean_interval(tasks, num_resamples=100) == pytest.approx({"value": 1.0, "low": 1.0, "high": 1.0})
 
 
+def test_interval_has_no_width_when_no_resample_holds_a_reference():
+    classes = np.full(50, -1)
+    classes[0] = 0
+    task = JointTask(references=classes, predictions=np.zeros(50, dtype=int), num_labels=2)
+    seed = next(seed for seed in range(50) if np.random.default_rng(seed).multinomial(50, [1 / 50] * 50)[0] == 0)
+    assert joint_mean_interval([task], num_resamples=1, seed=seed) == {"value": 1.0, "low": 1.0, "high": 1.0}
+
+
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [

@@ -14,3 +14,5 @@ _spec.loader.exec_module(_fixtures)
 make_split = _fixtures.make_split
 make_corpus = _fixtures.make_corpus
 corpus_folder = _fixtures.corpus_folder
+backbone_folder = _fixtures.backbone_folder
+command_line = _fixtures.command_line

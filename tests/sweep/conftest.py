@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from nvv.tasks_nvv import complete_tasks, list_tasks
 from nvv.training.results import (
     RunFacts,
     SplitPredictions,
@@ -17,6 +19,7 @@ from nvv.training.results import (
     write_metrics,
     write_predictions,
 )
+from nvv.training.task_results import build_task_metrics, task_answers, write_task_predictions
 
 VALUES = {
     "corpus": "vivae",
@@ -37,6 +40,8 @@ NOT_VALUES = {
     "first_clip": 0,
     "speakers": True,
     "is_synthetic": False,
+    "tasks": None,
+    "missing": 0.0,
 }
 LABELS = ["cough", "laugh", "sigh"]
 
@@ -56,13 +61,59 @@ def _answers(split, *, num_clips, share_right, seed, first_clip, speakers):
     )
 
 
+TASKS = {
+    "mood": {"name": "mood", "kind": "regression", "outputs": ["calm", "glad"]},
+    "sound": {"name": "sound", "kind": "classification", "outputs": LABELS},
+}
+
+
+class _Config(types.SimpleNamespace):
+    """What results need to know of a model's config."""
+
+    def __init__(self, names):
+        tasks = complete_tasks([TASKS[name] for name in names])
+        listed = list_tasks(tasks)
+        super().__init__(
+            tasks=tasks,
+            task_list=listed,
+            num_labels=listed[-1].logits.stop,
+            num_label_columns=listed[-1].labels.stop,
+        )
+
+
+def _task_answers(config, split, *, num_clips, share_right, seed, first_clip, speakers, missing):
+    """Answers to tasks: numbers that are the reference in part, the rest is luck; classes right for a share."""
+    luck, truth = np.random.default_rng([seed, first_clip, len(split)]), np.random.default_rng([first_clip, len(split)])
+    clips = np.arange(first_clip, first_clip + num_clips)
+    labels, logits = [], []
+    for task in config.task_list:
+        if task.kind == "regression":
+            references = truth.uniform(size=(num_clips, len(task.outputs)))
+            logits.append(share_right * references + (1 - share_right) * luck.uniform(size=references.shape))
+        else:
+            references = (clips % len(LABELS))[:, None].astype(float)
+            right = (luck.permutation(num_clips) / num_clips < share_right)[:, None]
+            logits.append(20 * np.eye(len(LABELS))[np.where(right, references, (references + 1) % 3).astype(int)[:, 0]])
+        references[truth.uniform(size=references.shape) < missing] = np.nan
+        labels.append(references)
+    return task_answers(
+        config,
+        split,
+        np.concatenate(logits, axis=1),
+        files=[f"{split}_{clip:04d}.wav" for clip in clips],
+        labels=np.concatenate(labels, axis=1),
+        speaker_ids=[f"S{clip // 4}" for clip in clips] if speakers else None,
+    )
+
+
 @pytest.fixture
 def made_up_sweep(tmp_path, monkeypatch):
     """Write the folder of a sweep from runs described by their values and the share of clips that they get right.
 
     Keys of a run: any value of a plan (`corpus`, `split_protocol`, `backbone`, `method`, `seed`, …), and `right` (share
     on test), `right_on_validation` (the same where left out), `recipe`, `status`, `error`, `num_clips`, `first_clip`,
-    `speakers`, `is_synthetic`.
+    `speakers`, `is_synthetic`, `tasks` (names among `TASKS`; None for classes alone), `missing` (share of the tasks'
+    references that are missing on test; 1: all of them).
     """
 
     # What takes most of the time of a run that is made up, and is no part of a report.
@@ -108,9 +159,25 @@ def made_up_sweep(tmp_path, monkeypatch):
                     seed=run["seed"],
                     device="cpu",
                 )
-                metrics = build_metrics(splits, facts, label_names=LABELS, num_resamples=20)
+                if run["tasks"] is None:
+                    metrics = build_metrics(splits, facts, label_names=LABELS, num_resamples=20)
+                    write_predictions(run_folder / "predictions.csv", splits, label_names=LABELS)
+                else:
+                    config = _Config(run["tasks"])
+                    answers = [
+                        _task_answers(
+                            config,
+                            split,
+                            share_right=share,
+                            missing=run["missing"] if split == "test" else 0.0,
+                            **{name: run[name] for name in ("num_clips", "seed", "first_clip", "speakers")},
+                        )
+                        for split, share in shares.items()
+                    ]
+                    metrics = build_task_metrics(answers, facts, config=config, num_resamples=20)
+                    run_folder.mkdir(parents=True)
+                    write_task_predictions(run_folder, answers, config=config)
                 write_metrics(run_folder / "metrics.json", metrics)
-                write_predictions(run_folder / "predictions.csv", splits, label_names=LABELS)
             run_folder.mkdir(parents=True, exist_ok=True)
             written = {**planned, "status": run["status"], "error": run["error"], "seconds": 1.5}
             (run_folder / "run.json").write_text(json.dumps(written), encoding="utf-8")

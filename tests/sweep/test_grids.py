@@ -12,6 +12,7 @@ import pytest
 
 from nvv.sweep.grid import is_choice, read_grid
 from nvv.sweep.plan import expand_grid
+from nvv.sweep.recipe_groups import default_recipe
 from nvv.sweep.settings import ReportSettings
 
 GRIDS = Path(__file__).parents[2] / "recipes" / "grids"
@@ -179,6 +180,66 @@ def test_voc2vec_grid_has_the_published_rule():
 def test_fair_voc2vec_grid_keeps_speakers_and_validation_apart():
     protocols = {values["split_protocol"] for values in unchecked_values_of("voc2vec_fair")}
     assert protocols == {f"fold_{fold}" for fold in range(10)}
+
+
+SLABCNU = [f"slabcnu_table_{number}" for number in range(1, 6)]
+LV60K, XLSR = "facebook/wav2vec2-large-lv60", "facebook/wav2vec2-large-xlsr-53"
+
+
+@pytest.mark.parametrize("name", SLABCNU)
+def test_slabcnu_grid_has_the_papers_system(name):
+    for values in unchecked_values_of(name):
+        # As the paper says: layer 12, batch 16, lr 1e-4, weight decay 0.0625; 2 x 512 is the LSTM's default here.
+        assert (values["num_backbone_layers"], values["use_weighted_layer_sum"]) == (12, False)
+        assert (values["head"], values["lstm_hidden_size"], values["lstm_bidirectional"]) == ("lstm", 512, False)
+        assert values["per_device_train_batch_size"] * values["gradient_accumulation_steps"] == 16
+        assert (values["learning_rate"], values["weight_decay"]) == (1e-4, 0.0625)
+        assert values["num_train_epochs"] == (50 if name == "slabcnu_table_5" else 20)
+        assert values["corpus"] == "hume_vb"
+
+
+def test_slabcnu_grids_have_the_cells_of_the_papers_tables():
+    cells = {
+        name: Counter(
+            tuple(values.get(field) for field in ("split_protocol", "backbone", "pooling", "loss", "lstm_layers"))
+            for values in unchecked_values_of(name)
+        )
+        for name in SLABCNU
+    }
+    tasks = ("two", "high", "culture", "type")
+    backbones = ("facebook/wav2vec2-base", "facebook/wav2vec2-large", LV60K, XLSR)
+    expected = {
+        "slabcnu_table_1": [(task, name, "last", None, 2) for task in tasks for name in backbones],
+        "slabcnu_table_2": [
+            ("high", name, pooling, None, 2) for name in (LV60K, XLSR) for pooling in ("first", "max", "mean", "last")
+        ],
+        "slabcnu_table_3": [("high", name, "last", loss, 2) for name in (LV60K, XLSR) for loss in ("mse", "ccc")],
+        # The mean over frames is ours: without it, LSTM and pooling change together.
+        "slabcnu_table_4": [
+            (task, LV60K, pooling, None, layers) for task in tasks for pooling in ("last", "mean") for layers in (0, 2)
+        ],
+        "slabcnu_table_5": [
+            (task, name, "last", None, 2) for task, name in zip(tasks, (XLSR, LV60K, LV60K, XLSR), strict=True)
+        ],
+    }
+    assert cells == {name: dict.fromkeys(keys, 3) for name, keys in expected.items()}  # three seeds each
+
+
+@pytest.mark.parametrize("name", SLABCNU)
+def test_slabcnu_grid_is_planned_as_trainings_with_a_report_of_its_table(name):
+    grid = read_grid(GRIDS / f"{name}.yaml")
+    assert {run.recipe for run in runs_of(name)} == {"train"}
+    report = ReportSettings.from_mapping(grid.content["report"])
+    assert report.metric in ("ccc", "mean_score")
+    assert "validation" in report.splits
+    assert {claim.split for claim in report.claims} <= {"validation"}  # as published; test targets were withheld
+
+
+def test_frozen_backbone_is_trained_live_where_a_probe_cannot_do_it():
+    assert default_recipe({"method": "frozen"}) == "probe"
+    assert default_recipe({"method": "lora"}) == "train"
+    for values in ({"target_columns": ["Awe"]}, {"tasks": {}}, {"head": "lstm", "pooling": "mean"}):
+        assert default_recipe({"method": "frozen", **values}) == "train"
 
 
 def test_benchmark_has_every_corpus_each_system_and_marks_what_was_heard_before():

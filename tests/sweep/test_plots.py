@@ -20,8 +20,8 @@ def is_drawn(path):
 
 def test_heatmap_is_drawn_with_missing_scores_and_grows_with_its_systems(scores, tmp_path):
     scores.iloc[2, 1] = np.nan
-    path = write_heatmap(tmp_path / "heatmap.png", scores, metric="UAR", title="Mean UAR")
-    small = write_heatmap(tmp_path / "small.png", scores.iloc[:2], metric="UAR", title="Mean UAR")
+    path = write_heatmap(tmp_path / "heatmap.png", scores, label="UAR (%)", title="Mean UAR")
+    small = write_heatmap(tmp_path / "small.png", scores.iloc[:2], label="UAR (%)", title="Mean UAR")
     assert is_drawn(path)
     assert matplotlib.image.imread(path).shape[0] > matplotlib.image.imread(small).shape[0]
 
@@ -35,7 +35,7 @@ def test_ranks_and_wins_are_drawn(scores, tmp_path):
 def test_pictures_show_the_warning_and_are_otherwise_the_same_each_time(scores, tmp_path):
     few = scores.iloc[:3, :2]
     plain, again, warned = (
-        write_heatmap(tmp_path / f"{at}.png", few, metric="UAR", title="T", warning=warning).read_bytes()
+        write_heatmap(tmp_path / f"{at}.png", few, label="UAR (%)", title="T", warning=warning).read_bytes()
         for at, warning in enumerate(("", "", "Random weights: no evidence."))
     )
     assert plain == again

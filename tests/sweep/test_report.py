@@ -146,3 +146,98 @@ def test_the_same_runs_give_the_same_report(made_up_sweep):
     folder = made_up_sweep(*runs_on("vivae")[:2], report={"num_resamples": 100})
     first = {file.name: file.read_bytes() for file in write_report(folder)}
     assert {file.name: file.read_bytes() for file in write_report(folder)} == first
+
+
+def task_runs():
+    """Two encoders on two regressions, a classification and all of them at once, as protocols of one corpus."""
+    tasks = {"two": ["mood"], "type": ["sound"], "joint": ["mood", "sound"]}
+    return [
+        {
+            "corpus": "hume_vb",
+            "split_protocol": name,
+            "tasks": kinds,
+            "backbone": backbone,
+            "right": right,
+            "seed": seed,
+        }
+        for name, kinds in tasks.items()
+        for backbone, right in (("facebook/wav2vec2-base", 0.5), ("facebook/wav2vec2-large", 0.8))
+        for seed in (1, 2)
+    ]
+
+
+def test_tasks_of_every_kind_stand_in_one_report(made_up_sweep):
+    claim = {**CLAIM, "better": {"backbone": "facebook/wav2vec2-large"}, "than": {"backbone": "facebook/wav2vec2-base"}}
+    claim["matched_by"] = []
+    report = {"metric": "mean_score", "num_resamples": 300, "claims": [claim], "score": True}
+    folder = made_up_sweep(*task_runs(), report=report)
+    files = write_report(folder)
+    assert {file.name for file in files} == ALWAYS | {"heatmap.png", "claims.json", "scores.csv"}
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    table = pd.read_csv(folder / "results.csv")
+    assert dict(zip(table["split_protocol"], table["predicts"], strict=True)) == {
+        "two": "numbers",
+        "type": "classes",
+        "joint": "several tasks",
+    }
+    # Each table by the score of its task.
+    assert "CCC times 100 on test of hume_vb, protocol two (the A-VB task of this name" in text
+    assert "UAR in per cent on test of hume_vb, protocol type" in text
+    assert "Mean of CCC and UAR over the tasks times 100 on test of hume_vb, protocol joint" in text
+    assert "Mean ± sample standard deviation over seeds." in text
+    # All of them side by side, each with its mean over seeds.
+    [row] = re.findall(r"^\| wav2vec2-large, frozen \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", text, flags=re.M)
+    large = table[table["backbone"] == "facebook/wav2vec2-large"].groupby("split_protocol")
+    expected = [
+        large[f"test_{score}"].mean()[name]
+        for name, score in zip(("two", "type", "joint"), ("ccc", "uar", "mean_score"), strict=True)
+    ]
+    assert [float(cell) for cell in row] == pytest.approx([100 * value for value in expected], abs=0.051)
+    [tested] = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+    assert (tested["verdict"], tested["num_comparisons"]) == ("holds", 3)
+    assert text.count("here some predict numbers or several tasks") == 2  # and type has a leader board
+    assert "not compared" not in text
+
+
+def test_failed_runs_of_a_regression_are_listed_and_its_other_cells_stand(made_up_sweep):
+    runs = [
+        {"tasks": ["mood"], "right": 0.8},
+        {"tasks": ["mood"], "backbone": "openai/whisper-base", "right": 0.5},
+        {
+            "tasks": ["mood"],
+            "backbone": "openai/whisper-base",
+            "seed": 2,
+            "status": "failed",
+            "error": "ResultsError: x",
+        },
+        {"tasks": ["mood"], "backbone": "openai/whisper-small", "status": "failed", "error": "ResultsError: x"},
+    ]
+    folder = made_up_sweep(*runs, report={"metric": "ccc", "num_resamples": 50})
+    write_report(folder)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "4 runs: 2 finished, 2 failed." in text
+    assert "## Failed runs\n\n- `run2`\n- `run3`\n\n  ResultsError: x\n" in text
+    assert re.search(r"^\| whisper-base \| .* \(1 of 2\) \|$", text, flags=re.M)
+
+
+def test_a_test_part_without_references_has_no_table_and_validation_has_one(made_up_sweep):
+    runs = [
+        {"tasks": ["mood"], "missing": 1.0, "backbone": name, "right": right}
+        for name, right in (("a", 0.5), ("b", 0.8))
+    ]
+    folder = made_up_sweep(*runs, report={"metric": "ccc", "splits": ["test", "validation"], "num_resamples": 50})
+    write_report(folder)
+    headings = re.findall(r"^### .*", (folder / "report.md").read_text(encoding="utf-8"), flags=re.M)
+    assert headings[0] == "### vivae, speaker protocol, validation"
+    assert not any("test" in heading for heading in headings)
+
+
+def test_predictions_of_numbers_on_folds_are_averaged_and_not_put_together(made_up_sweep):
+    runs = [
+        {"tasks": ["mood"], "split_protocol": f"fold_{fold}", "first_clip": 200 * fold, "right": 0.7} for fold in (0, 1)
+    ]
+    folder = made_up_sweep(*runs, report={"metric": "ccc"})
+    write_report(folder)
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "over folds" in text
+    assert "predictions of all folds together" not in text

@@ -25,11 +25,17 @@ def test_a_claim_takes_the_reports_score_unless_it_has_its_own():
     assert claims[0].take == "each"
 
 
+@pytest.mark.parametrize("metric", ["ccc", "pearson", "mean_score", "uar"])
+def test_scores_of_numbers_and_of_several_tasks_can_be_reported(metric):
+    assert ReportSettings.from_mapping({"metric": metric}).metric == metric
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"metrics": "uar"}, "no field is called 'metrics'"),
         ({"metric": "uaar"}, "metric: expected one of accuracy, uar"),
+        ({"metric": "mae"}, "metric: expected one of .*, found 'mae'"),  # less is better
         ({"splits": "test"}, "splits: expected a list of names, found 'test'"),
         ({"columns": []}, "columns: expected at least one name"),
         ({"num_resamples": 0}, "num_resamples: expected at least 1, found 0"),

@@ -83,3 +83,17 @@ def test_unknown_columns_are_refused(made_up_sweep):
         systems_of(folder, columns=("layer",))
     with pytest.raises(ReportError, match="claim x: expected a column of the results table, found 'modell'"):
         selected(systems_of(folder), {"modell": 1}, where="claim x")
+
+
+def test_fields_of_the_recipe_name_rows_also_where_they_have_their_default(made_up_sweep):
+    # pooling: mean and lstm_layers: 2 are defaults, which a plan leaves out.
+    runs = [{"pooling": "last", "lstm_layers": 0}, {"lstm_layers": 0}, {"pooling": "last"}, {}]
+    table = systems_of(made_up_sweep(*runs), rows=("lstm_layers",), columns=("pooling",))
+    assert table["row"].tolist() == ["lstm_layers 0", "lstm_layers 0", "lstm_layers 2", "lstm_layers 2"]
+    assert table["column"].tolist() == ["last", "mean", "last", "mean"]
+    assert systems_of(made_up_sweep({}, name="b"), rows=("pooling",), columns=("head",))["system"][0] == "mean, linear"
+
+
+def test_baselines_have_no_defaults_of_the_training_recipe(made_up_sweep):
+    runs = [{}, {"backbone": "mfcc", "method": "linear_svm", "recipe": "baseline"}]
+    assert systems_of(made_up_sweep(*runs), columns=("pooling",))["column"].tolist() == ["mean", "all"]

@@ -94,3 +94,19 @@ def test_parquet_and_csv_hold_the_table(made_up_sweep):
     assert again["error"].tolist() == ["", 'no, "really"']
     assert again["test_uar"][0] == table["test_uar"][0]
     assert again.columns.tolist() == table.columns.tolist()
+
+
+def test_scores_of_tasks_have_columns_and_chance_levels(made_up_sweep):
+    folder = made_up_sweep({"tasks": ["mood"]}, {"tasks": ["mood", "sound"]}, {"tasks": ["sound"]}, {})
+    table = collect_results(folder)
+    assert table["predicts"].tolist() == ["numbers", "several tasks", "classes", "classes"]
+    assert table["num_labels"].tolist() == [2, 5, 3, 3]  # targets and classes
+    for run, score in ((0, "ccc"), (1, "mean_score"), (1, "mood_ccc"), (1, "sound_uar"), (2, "uar")):
+        metrics = read_metrics(folder / "runs" / f"run{run}" / "metrics.json")["splits"]["test"]["scores"][score]
+        assert table[f"test_{score}"][run] == metrics["value"]
+        assert table[f"test_{score}_speaker_low"][run] == metrics["speaker_low"]
+    assert pd.isna(table["test_uar"][0])
+    # A constant answer has a CCC of 0; of several tasks together no chance level is known.
+    assert table["test_ccc_chance"][0] == 0
+    assert "test_mean_score_chance" not in table
+    assert table["test_uar_chance"].notna().tolist() == [False, False, True, True]

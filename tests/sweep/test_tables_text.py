@@ -163,7 +163,7 @@ def test_parts_that_a_later_score_joins_become_one(table):
 
 
 def test_numbers_are_written_in_per_cent():
-    assert (percent(0.12345), percent(None), percent(-0.05)) == ("12.3", "–", "−5.0")
+    assert (percent(0.12345), percent(None), percent(-0.05), percent(-4e-4)) == ("12.3", "–", "−5.0", "0.0")
     assert (signed(0.012), signed(-0.1)) == ("+1.2", "−10.0")
 
 

@@ -37,3 +37,20 @@ def test_mask_comes_when_the_extractor_would_leave_it_out():
 def test_collator_pickles_for_worker_processes():
     collator = pickle.loads(pickle.dumps(ClipCollator(Wav2Vec2FeatureExtractor(do_normalize=True))))
     assert collator(_clips())["input_values"].shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("targets", "dtype"),
+    [([1, 2], torch.int64), ([np.array([0.5, np.nan], np.float32), np.array([1, 0], np.float32)], torch.float32)],
+)
+def test_mixtures_bring_their_partners_targets_and_shares(targets, dtype):
+    clips = [
+        {**clip, "labels": target, "mixed_targets": target, "mixing_weights": share}
+        for clip, target, share in zip(_clips(), targets, (0.75, 1.0), strict=True)
+    ]
+    batch = ClipCollator(Wav2Vec2FeatureExtractor())(clips)
+    assert batch["mixing_weights"].tolist() == [0.75, 1.0]
+    assert batch["mixing_weights"].dtype == torch.float32
+    assert batch["mixed_targets"].dtype == batch["labels"].dtype == dtype
+    torch.testing.assert_close(batch["mixed_targets"], torch.from_numpy(np.asarray(targets)), equal_nan=True)
+    assert not {"mixed_targets", "mixing_weights"} & ClipCollator(Wav2Vec2FeatureExtractor())(_clips()).keys()

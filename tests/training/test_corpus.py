@@ -351,3 +351,44 @@ def test_corpus_is_synthetic_when_its_folder_says_so(tmp_path):
     assert load_run_corpus(data).facts["is_synthetic"] is True
     (tree / "SYNTHETIC.md").unlink()
     assert load_run_corpus(data).facts["is_synthetic"] is False
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Numbers and several tasks
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rated_csv(own_clips, tmp_path):
+    """The tones with a number, and with a class that some lack."""
+    path = tmp_path / "own" / "rated.csv"
+    rows = ["audio,valence,kind,who"]
+    for number, (file, sound, who) in enumerate(own_clips):
+        rows.append(f"{file},{number / 10},{sound if number % 5 else ''},{who}")
+    path.write_text("\n".join(rows))
+    return path
+
+
+def test_targets_take_no_label_column(rated_csv):
+    corpus = load_run_corpus(DataArguments(corpus=str(rated_csv), target_columns=["valence"]))
+    assert set(corpus.splits["train"].column_names) == {"audio", "file", "valence"}
+    assert "label" not in corpus.facts["columns"]
+    with pytest.raises(CorpusError, match="no column 'label'"):
+        load_run_corpus(DataArguments(corpus=str(rated_csv)))
+
+
+def test_tasks_keep_their_classes_though_some_are_missing(rated_csv):
+    tasks = {"two": {"targets": ["valence"]}, "type": {"label": "kind"}}
+    corpus = load_run_corpus(DataArguments(corpus=str(rated_csv), tasks=tasks, speaker_column="who"))
+    kinds = [kind for split in corpus.splits.values() for kind in split["kind"][:]]
+    assert kinds.count(None) == 6
+    assert corpus.splits["train"].features["valence"] == datasets.Value("float64")
+    assert corpus.protocol == "speaker"
+
+
+def test_metadata_is_there_when_asked_for(own_csv, corpus_folder):
+    data = DataArguments(corpus=str(own_csv), audio_column="clip", label_column="sound")
+    assert "who" in load_run_corpus(data, metadata_columns=["who"]).splits["test"].column_names
+    assert "who" not in load_run_corpus(data).splits["test"].column_names
+    prepared = load_run_corpus(DataArguments(corpus=str(corpus_folder)), metadata_columns=["speaker_id"])
+    assert "speaker_id" in prepared.splits["test"].column_names

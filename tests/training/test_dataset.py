@@ -6,9 +6,14 @@ import datasets
 import numpy as np
 import pyarrow
 import pytest
+import torch
 
 from nvv.audio import AudioError
+from nvv.data.augmentation import Augmentation
 from nvv.training.dataset import ClipDataset, class_balancing_weights, evenly_taken
+from nvv.training.tasks import TaskSpec
+
+LABELS = ("laugh", "sigh", "cough")
 
 
 def test_clip_holds_the_whole_waveform_and_label_when_it_is_short(make_split):
@@ -140,3 +145,141 @@ def test_class_weights_are_n_over_k_times_count():
 def test_class_weights_are_refused_when_a_class_has_no_clip():
     with pytest.raises(ValueError, match="none of: b"):
         class_balancing_weights([0, 0, 2], label_names=["a", "b", "c"])
+
+
+AUGMENT = {"noise": {"probability": 0.9}, "babble": {"probability": 0.9}, "speed": {"probability": 0.9}, "shift": {}}
+
+
+def _augmented(split, **options):
+    options = {"max_seconds": 0.5, "random_crops": True, "seed": 3, **options}
+    return ClipDataset(split, augmentation=Augmentation(AUGMENT), mixup_alpha=0.4, **options)
+
+
+def _content(clip):
+    return clip["input_values"].tobytes(), clip["labels"], clip["mixed_targets"], clip["mixing_weights"]
+
+
+def test_augmented_clips_depend_on_seed_epoch_and_index_only(make_split):
+    split = make_split([0.3, 2.0, 0.4, 0.2], labels=[0, 1, 2, 0])
+    kept, not_kept = _augmented(split, memory_mebibytes=10), pickle.loads(pickle.dumps(_augmented(split)))
+    keys = [(index, epoch) for epoch in (0, 1) for index in range(4)]
+    forwards = {key: _content(kept[key]) for key in keys}
+    backwards = {key: _content(not_kept[key]) for key in reversed(keys)}
+    assert forwards == backwards
+    assert {key: _content(kept[key]) for key in keys} == forwards
+    assert len({content[0] for content in forwards.values()}) == len(keys)
+    other_seed = _augmented(split, seed=4)
+    assert not {_content(other_seed[key])[0] for key in keys} & {content[0] for content in forwards.values()}
+
+
+def test_transforms_and_partners_are_drawn_anew_in_every_epoch(make_split):
+    split = make_split([0.3, 0.4])
+    noisy = ClipDataset(split, max_seconds=1.0, augmentation=Augmentation({"noise": {"probability": 1}}))
+    mixed = ClipDataset(make_split([0.3] * 2), max_seconds=1.0, mixup_alpha=1.0)
+    for dataset in (noisy, mixed):
+        for index in (0, 1):
+            assert len({dataset[(index, epoch)]["input_values"].tobytes() for epoch in range(4)}) == 4
+
+
+def test_augmented_clips_are_the_same_when_workers_make_them(make_split):
+    dataset = _augmented(make_split([0.3, 0.9, 0.4, 0.2]))
+    keys = [(index, epoch) for epoch in (0, 3) for index in range(4)]
+
+    def load(num_workers):
+        loader = torch.utils.data.DataLoader(
+            dataset, sampler=keys, batch_size=2, num_workers=num_workers, collate_fn=list
+        )
+        return [_content(clip) for clips in loader for clip in clips]
+
+    assert load(0) == load(2)
+
+
+def test_kept_clips_are_never_changed(make_split):
+    split = make_split([0.3, 0.8, 0.4])
+    dataset = ClipDataset(
+        split,
+        max_seconds=0.5,
+        memory_mebibytes=10,
+        mixup_alpha=1.0,
+        augmentation=Augmentation({name: {"probability": 1} for name in ("noise", "babble", "gain", "telephone")}),
+    )
+    dataset.check_audio()
+    before = [dataset._decoded(index).copy() for index in range(3)]
+    for epoch in range(5):
+        for index in range(3):
+            dataset[(index, epoch)]
+    for index, waveform in enumerate(before):
+        np.testing.assert_array_equal(dataset._decoded(index), waveform)
+        np.testing.assert_array_equal(dataset.from_start(index), waveform[:8_000])
+
+
+def test_augmented_clips_stay_below_the_maximum_though_speed_and_shift_lengthen_them(make_split):
+    longer = Augmentation(
+        {"speed": {"probability": 1, "factor": 0.5}, "shift": {"probability": 1, "seconds": [-0.4, 0.4]}}
+    )
+    for random_crops in (False, True):
+        dataset = ClipDataset(
+            make_split([0.1, 0.5, 3.0]), max_seconds=0.5, random_crops=random_crops, augmentation=longer
+        )
+        for epoch in range(4):
+            lengths = [len(dataset[(index, epoch)]["input_values"]) for index in range(3)]
+            assert 3_200 <= lengths[0] <= 8_000  # 0.1 s at half the speed, and silence
+            assert lengths[1:] == [8_000, 8_000]
+
+
+def test_clip_is_cropped_then_augmented(make_split):
+    split = make_split([2.0])
+    gain = Augmentation({"gain": {"probability": 1, "gain_db": -20}})
+    plain = ClipDataset(split, max_seconds=0.5, random_crops=True, seed=3)
+    softer = ClipDataset(split, max_seconds=0.5, random_crops=True, seed=3, augmentation=gain)
+    for epoch in range(3):
+        np.testing.assert_allclose(
+            softer[(0, epoch)]["input_values"], 0.1 * plain[(0, epoch)]["input_values"], rtol=1e-5
+        )
+    np.testing.assert_array_equal(softer.from_start(0), plain.from_start(0))
+
+
+def test_mixture_is_of_the_clip_and_another_one_in_their_shares(make_split):
+    split = make_split([0.25] * 4, labels=[0, 1, 2, 1])
+    plain, mixed = ClipDataset(split, max_seconds=1.0), ClipDataset(split, max_seconds=1.0, mixup_alpha=1.0)
+    clips = [plain[index]["input_values"] for index in range(4)]
+    partners = set()
+    for epoch in range(6):
+        for index in range(4):
+            clip = mixed[(index, epoch)]
+            share = clip["mixing_weights"]
+            assert 0.5 <= share <= 1
+            assert clip["labels"] == plain.labels[index]
+            mixtures = [share * clips[index] + (1 - share) * partner for partner in clips]
+            errors = [np.abs(clip["input_values"] - mixture).max() for mixture in mixtures]
+            partner = int(np.argmin(errors))
+            assert errors[partner] < 1e-6
+            assert partner != index
+            assert clip["mixed_targets"] == plain.labels[partner]
+            partners.add((index, partner))
+    assert len(partners) > 8  # of 12 pairs, in 24 draws
+
+
+def test_mixture_of_tasks_has_the_partners_columns(make_split):
+    values = [0.5, None, 0.25]
+    split = make_split([0.2] * 3, labels=[0, 1, 2]).add_column("arousal", values)
+    tasks = (
+        TaskSpec(name="affect", kind="regression", outputs=("arousal",), columns=("arousal",), loss="ccc"),
+        TaskSpec(name="type", kind="classification", outputs=LABELS, columns=("label",), loss="cross_entropy"),
+    )
+    dataset = ClipDataset(split, max_seconds=1.0, tasks=tasks, mixup_alpha=1.0)
+    for index in range(3):
+        clip = dataset[index]
+        assert (clip["mixed_targets"].dtype, clip["mixed_targets"].shape) == (np.float32, (2,))
+        rows = [np.array_equal(clip["mixed_targets"], row, equal_nan=True) for row in dataset.labels]
+        assert rows.index(True) != index
+
+
+def test_nothing_is_drawn_without_mixup(make_split):
+    assert ClipDataset(make_split([0.2]), max_seconds=1.0)[0].keys() == {"input_values", "labels"}
+
+
+@pytest.mark.parametrize("options", [{"mixup_alpha": 0.4}, {"augmentation": Augmentation({"babble": {}})}])
+def test_single_clip_with_mixup_or_babble_is_an_error(make_split, options):
+    with pytest.raises(ValueError, match="expected at least two clips for mixup or babble, found one"):
+        ClipDataset(make_split([1.0]), max_seconds=1.0, **options)

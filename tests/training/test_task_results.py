@@ -97,6 +97,16 @@ def test_answers_take_the_outputs_apart_by_task():
     assert answers["type"].speaker_ids == ["S0"] * 4 + ["S1"] * 2
 
 
+def test_outputs_and_label_columns_are_counted_apart_when_a_classification_comes_first():
+    # Three outputs but one label column of the first task: the targets are outputs 3 and 4, and label columns 1 and 2.
+    config = make_config(CLASSIFICATION, REGRESSION)
+    logits = np.arange(10, dtype=np.float32).reshape(2, 5)
+    answers = answer(config, "test", logits, np.array([[2, 0.25, 0.5], [0, 0.75, 1.0]]))
+    np.testing.assert_array_equal(answers["high"].predictions, [[3, 4], [8, 9]])
+    np.testing.assert_array_equal(answers["high"].references, [[0.25, 0.5], [0.75, 1.0]])
+    np.testing.assert_array_equal(answers["type"].references, [2, 0])
+
+
 def test_answers_of_a_plain_classifier_are_its_softmax():
     config = make_config(num_labels=3)
     logits = np.random.default_rng(0).normal(size=(4, 3))

@@ -270,6 +270,17 @@ def test_forward_passes_are_as_few_as_can_be(make_trainer, case, steps, forwards
     assert len(calls) == forwards
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_gradients_are_those_of_all_clips_on_a_gpu_with_dropout(make_trainer, method):
+    trainer = make_trainer("uncertainty", method=method, backbone={"dropout": 0.3, "attention_dropout": 0.2})
+    batches = [
+        {name: value.to(trainer.args.device) for name, value in batch.items()} for batch in _micro_batches(trainer)
+    ]
+    _compare(trainer, batches, atol=1e-4, rtol=1e-3)
+
+
 def test_evaluation_between_updates_goes_the_usual_way(make_trainer):
     trainer = make_trainer("ccc")
     batches = _micro_batches(trainer)

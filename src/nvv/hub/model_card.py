@@ -2,7 +2,8 @@
 
 `CardFacts` gathers the facts from the files of a run; `render_model_card` fills the template in `model_cards/` with
 them through `huggingface_hub`'s card classes. Nothing is typed in by hand, and what was not recorded is left out. How
-the parts of the text are worded is in `card_text`, which licence follows from which in `licences`. Own work.
+the parts of the text are worded is in `card_text`, what the header says in `card_metadata`, which licence follows from
+which in `licences`. Own work.
 """
 
 from __future__ import annotations
@@ -10,33 +11,25 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard
 
 from ..files import write_text
 from . import card_text
+from .card_metadata import card_data
 from .licences import ModelLicence, backbone_licence, combine_licences
 
 CARD_FILE = "README.md"
 TEMPLATE_FILE = "model_card_template.md"
 
-_PEFT_METHODS = ("lora", "adapter", "prompt", "combined", "peft")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-
-# Metric identifiers of the Hub, with the arguments that make them the scores reported here.
-_HUB_METRICS = {
-    "macro_f1": ("f1", "macro-F1", {"average": "macro"}),
-    "uar": ("recall", "unweighted average recall (UAR)", {"average": "macro"}),
-    "accuracy": ("accuracy", "accuracy", None),
-    "weighted_f1": ("f1", "weighted F1", {"average": "weighted"}),
-}
 
 
 class ModelCardError(ValueError):
@@ -73,9 +66,10 @@ class CardFacts:
         if named is None:
             return
         in_config = [named[key] for key in sorted(named, key=int)]
-        if in_config != list(self.metrics["labels"]):
+        in_metrics = list(self.metrics["labels"]) if self.tasks is None else _output_names(self.tasks)
+        if in_config != in_metrics:
             raise ModelCardError(
-                f"labels: config.json has {in_config}, metrics.json has {self.metrics['labels']}. "
+                f"labels: config.json has {in_config}, metrics.json has {in_metrics}. "
                 "They are of different runs: write both again."
             )
 
@@ -116,8 +110,16 @@ class CardFacts:
             model_name=model_name,
             repository_id=repository_id,
             dataset_id=dataset_id,
-            plots=tuple(name for name in card_text.PLOTS if (folder / name).is_file()),
+            plots=(
+                *(name for name in card_text.PLOTS if (folder / name).is_file()),
+                *sorted(path.name for pattern in card_text.TASK_PLOTS for path in folder.glob(pattern)),
+            ),
         )
+
+    @property
+    def tasks(self) -> list[Mapping[str, Any]] | None:
+        """The tasks of a regression or of a model with several tasks; None for a classifier."""
+        return None if self.metrics["labels"] else self.metrics.get("tasks")
 
     @property
     def head_only(self) -> bool:
@@ -158,61 +160,11 @@ class CardFacts:
         )
 
 
-def _eval_results(facts: CardFacts) -> list[EvalResult] | None:
-    """Return the test scores as the Hub's model index wants them."""
-    corpus, test = facts.metrics["corpus"], facts.metrics["splits"].get("test")
-    if test is None or facts.dataset_name is None:
-        return None
-    return [
-        EvalResult(
-            task_type="audio-classification",
-            task_name="Audio Classification",
-            dataset_type=facts.dataset_name,
-            dataset_name=corpus.get("pretty_name") or corpus["name"],
-            dataset_config=corpus["config"],
-            dataset_split="test",
-            metric_type=kind,
-            metric_name=title,
-            metric_value=round(test["scores"][name]["value"], 4),
-            metric_args=arguments,
-        )
-        for name, (kind, title, arguments) in _HUB_METRICS.items()
-    ]
-
-
-def card_data(facts: CardFacts) -> ModelCardData:
-    """Make the card's metadata.
-
-    Args:
-        facts: what the card is made from.
-
-    Returns:
-        The metadata; unknown fields are absent.
-    """
-    metrics, licence = facts.metrics, facts.licence
-    method = metrics["tuning"]["method"]
-    tags = ["audio-classification", "non-verbal-vocalization", "paralinguistics", "nvv", method]
-    if method in _PEFT_METHODS:
-        tags.append("peft")
-    if metrics["backbone"]["random_init"]:
-        tags.append("random-weights")
-    if metrics["corpus"].get("is_synthetic"):
-        tags.append("synthetic-data")
-    relation = ("adapter" if facts.adapter_only else "finetune") if facts.base_model else None
-    return ModelCardData(
-        license=licence.licence,
-        license_name=licence.name,
-        license_link=licence.link,
-        library_name="peft" if facts.adapter_only else "transformers",
-        pipeline_tag="audio-classification",
-        tags=tags,
-        base_model=facts.base_model,
-        base_model_relation=relation,
-        datasets=[facts.dataset_name] if facts.dataset_name else None,
-        metrics=list(dict.fromkeys(kind for kind, _, _ in _HUB_METRICS.values())),
-        model_name=facts.title,
-        eval_results=_eval_results(facts),
-    )
+def _output_names(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the outputs of tasks as `NvvConfig` does."""
+    if len(tasks) == 1:
+        return list(tasks[0]["outputs"])
+    return [f"{task['name']}/{output}" for task in tasks for output in task["outputs"]]
 
 
 def load_template() -> str:
@@ -245,7 +197,6 @@ def render_model_card(facts: CardFacts) -> ModelCard:
         autoescape=False,  # Markdown, not HTML
         keep_trailing_newline=True,
     )
-    environment.filters["inline_code"] = card_text.inline_code
     data = card_data(facts)
     try:
         content = environment.from_string(load_template()).render(

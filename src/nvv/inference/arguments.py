@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..data import SPLITS
-from ..training.arguments import ArgumentsError
+from ..training.arguments import ArgumentsError, _as_mapping
+from .corruptions import CORRUPTIONS
 from .label_map import UNMAPPED_ANSWERS, UNMAPPED_CLIPS
 
 __all__ = ["EvaluateArguments"]
@@ -87,6 +88,41 @@ class EvaluateArguments:
         default=None, metadata={"help": "Threads that decode ahead; none: one a processor, at most eight."}
     )
     num_bootstrap_resamples: int = field(default=1000, metadata={"help": "Bootstrap resamples behind each interval."})
+    only_present_targets: bool = field(
+        default=False,
+        metadata={
+            "help": "Evaluate a model with targets or tasks on those whose columns the corpus has; otherwise all must "
+            "be there."
+        },
+    )
+    robustness: bool = field(
+        default=False,
+        metadata={
+            "help": "Let the model hear the clips corrupted in many ways too, one pass each, and write robustness.csv, "
+            ".md, .json and .png. An interrupted report goes on when the same command is run again."
+        },
+    )
+    robustness_conditions: list[str] | None = field(
+        default=None,
+        metadata={"help": f"Corruptions to try: {', '.join(CORRUPTIONS)}; none: all that can be had here."},
+    )
+    robustness_severities: dict[str, Any] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Other severities than the usual ones, mild to severe: {noise: [20, 10, 0], reverberation: [0.5]}; "
+            "on the command line as JSON text."
+        },
+    )
+    robustness_seed: int = field(
+        default=0, metadata={"help": "Seed of the noise, babble and rooms: the same for models to be compared."}
+    )
+    by: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Score groups of clips too: columns of the corpus such as sex, speaker, or age_band for bands of "
+            "the numbers in age; separated by commas or spaces. Writes groups.csv, .md, .json and .png."
+        },
+    )
     output_dir: str | None = field(
         default=None, metadata={"help": "Where to write the results; none: runs/evaluate_MODEL_CORPUS."}
     )
@@ -109,6 +145,7 @@ class EvaluateArguments:
             raise ArgumentsError(
                 f"num_bootstrap_resamples: expected at least 1, found {self.num_bootstrap_resamples!r}."
             )
+        self._check_reports()
         for name, allowed in (("unmapped_clips", UNMAPPED_CLIPS), ("unmapped_answers", UNMAPPED_ANSWERS)):
             if getattr(self, name) not in allowed:
                 raise ArgumentsError(f"{name}: expected one of {', '.join(allowed)}; found {getattr(self, name)!r}.")
@@ -116,3 +153,23 @@ class EvaluateArguments:
                 raise ArgumentsError(
                     f"{name}: {getattr(self, name)!r} has no effect without a label_map; leave it out."
                 )
+
+    def _check_reports(self) -> None:
+        """Check the options of both reports."""
+        self.robustness_severities = _as_mapping("robustness_severities", self.robustness_severities)
+        if self.robustness_conditions is not None:
+            self.robustness_conditions = _split_at_commas(self.robustness_conditions)
+        if self.by is not None:
+            self.by = _split_at_commas(self.by)
+            if not self.by or len(set(self.by)) < len(self.by):
+                raise ArgumentsError(f"by: expected columns, each once; found {self.by!r}.")
+        if self.robustness_seed < 0:
+            raise ArgumentsError(f"robustness_seed: expected 0 or more, found {self.robustness_seed!r}.")
+        for name in ("robustness_conditions", "robustness_severities", "robustness_seed"):
+            value = getattr(self, name)
+            if not self.robustness and value != type(self).__dataclass_fields__[name].default:
+                raise ArgumentsError(f"{name}: {value!r} has no effect without --robustness; leave it out.")
+
+
+def _split_at_commas(values: list[str]) -> list[str]:
+    return [part for value in values for part in value.split(",") if part]

@@ -1,4 +1,4 @@
-"""Logits of many clips: batches of like length, decoded ahead in threads, without a Trainer.
+"""What a model makes of many clips, such as their logits: batches of like length, decoded ahead, without a Trainer.
 
 The classifiers of this package hide padding, so clips of unequal length share a batch. Those of transformers do not:
 each of their clips is prepared by itself, exactly as `pipeline("audio-classification")` does it, and only what then has
@@ -9,7 +9,7 @@ equal shape shares a batch. In either case a clip's logits do not depend on the 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain, groupby
 from typing import Any, TypeAlias
@@ -29,7 +29,7 @@ from ..training.collator import ClipCollator
 from ..training.dataset import ClipDataset
 from ..training.side_by_side import computed_batches
 
-__all__ = ["classify_clips"]
+__all__ = ["classify_clips", "compute_clips"]
 
 _FRAMES_PER_SECOND = 100  # of the log-mel front-ends that pad to a number of frames
 _WHISPER_SECONDS = 30.0
@@ -75,6 +75,58 @@ def classify_clips(
         >>> logits.shape == (len(clips), model.config.num_labels)  # doctest: +SKIP
         True
     """
+    return compute_clips(
+        model,
+        feature_extractor,
+        clips,
+        compute=_logits_of,
+        description="Classifying",
+        max_batch_seconds=max_batch_seconds,
+        bf16=bf16,
+        device=device,
+        num_workers=num_workers,
+        show_progress=show_progress,
+    )
+
+
+def _logits_of(model: PreTrainedModel, inputs: Inputs) -> torch.Tensor:
+    return model(**inputs).logits
+
+
+def compute_clips(
+    model: PreTrainedModel,
+    feature_extractor: SequenceFeatureExtractor,
+    clips: ClipDataset,
+    *,
+    compute: Callable[[PreTrainedModel, Inputs], torch.Tensor],
+    description: str,
+    max_batch_seconds: float | None = None,
+    bf16: bool = False,
+    device: torch.device | str | None = None,
+    num_workers: int | None = None,
+    show_progress: bool = True,
+) -> NDArray[np.float32]:
+    """Compute one row of numbers for every clip.
+
+    Args:
+        model: as in `classify_clips`.
+        feature_extractor: as in `classify_clips`.
+        clips: as in `classify_clips`.
+        compute: rows (batch, numbers) from the model and a batch; in several threads at once on a CPU.
+        description: of the progress bar.
+        max_batch_seconds: as in `classify_clips`.
+        bf16: as in `classify_clips`.
+        device: as in `classify_clips`.
+        num_workers: as in `classify_clips`.
+        show_progress: as in `classify_clips`.
+
+    Returns:
+        The rows (clips, numbers) in the clips' order.
+
+    Raises:
+        ValueError: as `classify_clips`.
+        nvv.audio.AudioError: as `classify_clips`.
+    """
     if max_batch_seconds is not None and max_batch_seconds <= 0:
         raise ValueError(f"max_batch_seconds: expected more than 0, found {max_batch_seconds!r}.")
     if feature_extractor.sampling_rate != SAMPLING_RATE:
@@ -89,24 +141,24 @@ def classify_clips(
     seconds = default_batch_seconds(model.device.type) if max_batch_seconds is None else max_batch_seconds
     batches = length_sorted_batches(prepared.costs(), max_batch_samples=max(1, round(seconds * SAMPLING_RATE)))
     num_workers = default_num_workers() if num_workers is None else num_workers
-    logits: NDArray[np.float32] | None = None
+    rows: NDArray[np.float32] | None = None
     computed = computed_batches(
         batches,
         prepared.load,
-        lambda loaded: [(indices, _forward(model, inputs)) for indices, inputs in loaded],
+        lambda loaded: [(indices, _forward(model, inputs, compute)) for indices, inputs in loaded],
         device_type=model.device.type,
         num_workers=num_workers,
     )
     with (
         closing(computed),
-        tqdm(total=len(clips), desc="Classifying", unit="clip", leave=False, disable=not show_progress) as progress,
+        tqdm(total=len(clips), desc=description, unit="clip", leave=False, disable=not show_progress) as progress,
     ):
         for indices, values in chain.from_iterable(computed):
-            if logits is None:
-                logits = np.empty((len(clips), values.shape[-1]), dtype=np.float32)
-            logits[indices] = values
+            if rows is None:
+                rows = np.empty((len(clips), values.shape[-1]), dtype=np.float32)
+            rows[indices] = values
             progress.update(len(indices))
-    return logits
+    return rows
 
 
 def _made_ready(model: PreTrainedModel, *, bf16: bool, device: torch.device | str | None) -> PreTrainedModel:
@@ -121,14 +173,16 @@ def _made_ready(model: PreTrainedModel, *, bf16: bool, device: torch.device | st
 
 
 @torch.inference_mode()
-def _forward(model: PreTrainedModel, inputs: Inputs) -> NDArray[np.float32]:
-    """Run one batch; logits (clips, labels)."""
+def _forward(
+    model: PreTrainedModel, inputs: Inputs, compute: Callable[[PreTrainedModel, Inputs], torch.Tensor]
+) -> NDArray[np.float32]:
+    """Run one batch; rows (clips, numbers)."""
     moved = {
         # As the pipeline does it: features in the model's precision, masks as they are.
         name: value.to(model.device, model.dtype if value.is_floating_point() else None)
         for name, value in inputs.items()
     }
-    return model(**moved).logits.float().cpu().numpy()
+    return compute(model, moved).float().cpu().numpy()
 
 
 class _PaddedTogether:
@@ -155,7 +209,8 @@ class _PaddedTogether:
 
     def load(self, indices: list[int]) -> list[tuple[list[int], Inputs]]:
         """Decode and pad the clips of one batch."""
-        inputs = self._collate([self._clips[index] for index in indices])
+        # Whatever the labels are, they are not looked at here.
+        inputs = self._collate([{"input_values": self._clips[index]["input_values"], "labels": 0} for index in indices])
         del inputs["labels"]
         return [(indices, inputs)]
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..configuration_nvv import NvvConfig
 from ..training.arguments import DataArguments
 from ..training.checkpoints import OutputFolderError
 from ..training.config_files import RESOLVED_CONFIG_NAME, resolved_config, write_resolved_config
@@ -27,17 +29,36 @@ from ..training.results import (
     write_predictions,
 )
 from ..training.steps import public_name
+from ..training.task_results import TaskAnswers, write_task_plots, write_task_predictions
 from .arguments import EvaluateArguments
+from .group_tables import GROUP_FILES
 from .label_map import read_label_map
 from .model_facts import CONFIG
+from .robustness_tables import ROBUSTNESS_FILES
 
-__all__ = ["PROGRAM", "check_same_evaluation", "existing_evaluation", "recorded_arguments", "write_evaluation"]
+__all__ = [
+    "KEPT_PASSES",
+    "PROGRAM",
+    "check_same_evaluation",
+    "differences_to",
+    "existing_evaluation",
+    "recorded_arguments",
+    "write_class_answers",
+    "write_evaluation",
+    "write_task_results",
+]
 
 PROGRAM = "recipes/evaluate.py"
 
 _MAIN_SPLIT = "test"
 # What says that an evaluation is of the same thing as another, in `metrics["evaluation"]`.
-_IDENTITY = ("model", "label_map", "max_seconds", "precision")
+_IDENTITY = ("model", "label_map", "columns", "max_seconds", "precision")
+# What an evaluation is always written anew of, and its reports, which are written where they are asked for.
+_RESULTS = ("confusion_matrix*.png", "regression*.png", "predictions*.csv")
+_REPORTS = (ROBUSTNESS_FILES, GROUP_FILES)
+
+KEPT_PASSES = ".unfinished_robustness"
+"""Folder of the passes that an interrupted `--robustness` has finished."""
 
 
 def existing_evaluation(output_dir: Path) -> Mapping[str, Any] | None:
@@ -64,32 +85,45 @@ def existing_evaluation(output_dir: Path) -> Mapping[str, Any] | None:
     return metrics
 
 
-def check_same_evaluation(
-    output_dir: Path,
+def differences_to(
     before: Mapping[str, Any],
     evaluation: Mapping[str, Any],
     *,
     corpus: Mapping[str, Any],
     num_clips: Mapping[str, int],
-) -> None:
+) -> list[str]:
+    """Compare an evaluation with the one that a folder holds.
+
+    Args:
+        before: the metrics of the evaluation in the folder.
+        evaluation: the field `evaluation` of the new one.
+        corpus: the fields of `corpus` that identify the new one's.
+        num_clips: the number of clips of each split of the new one.
+
+    Returns:
+        In what they differ; nothing where both are of the same model, clips and settings.
+    """
+    old = before["evaluation"]
+    differing = [name for name in _IDENTITY if old.get(name) != evaluation.get(name)]
+    if any(before["corpus"].get(name) != value for name, value in corpus.items()):
+        differing.append("corpus")
+    if {split: results["num_clips"] for split, results in before["splits"].items()} != num_clips:
+        differing.append("splits")
+    return differing
+
+
+def check_same_evaluation(output_dir: Path, before: Mapping[str, Any], *, differing: Sequence[str]) -> None:
     """Refuse to replace the evaluation of something else.
 
     Args:
         output_dir: the folder, for the error.
         before: the metrics of the evaluation that it holds.
-        evaluation: the field `evaluation` of the new one.
-        corpus: the fields of `corpus` that identify the new one's.
-        num_clips: the number of clips of each split of the new one.
+        differing: what `differences_to` found.
 
     Raises:
         OutputFolderError: naming what differs.
     """
     old = before["evaluation"]
-    differing = [name for name in _IDENTITY if old.get(name) != evaluation[name]]
-    if any(before["corpus"].get(name) != value for name, value in corpus.items()):
-        differing.append("corpus")
-    if {split: results["num_clips"] for split, results in before["splits"].items()} != num_clips:
-        differing.append("splits")
     if differing:
         raise OutputFolderError(
             f"output_dir: {output_dir} holds the evaluation of {old['model']['id']} on {before['corpus']['name']}, "
@@ -102,7 +136,8 @@ def write_evaluation(
     output_dir: Path,
     *,
     metrics: Mapping[str, Any],
-    predictions: list[SplitPredictions],
+    writers: Sequence[Callable[[Path], Any]],
+    keeps_reports: bool,
     arguments: EvaluateArguments,
     data: DataArguments,
 ) -> None:
@@ -111,26 +146,58 @@ def write_evaluation(
     Args:
         output_dir: the folder, made if missing; what an evaluation left in it is replaced.
         metrics: the content of `metrics.json`.
-        predictions: the answers.
+        writers: write answers, pictures and reports into a folder.
+        keeps_reports: whether reports that are there already, and not written anew, are of the same model and clips.
         arguments: what the evaluation was told.
         data: which recordings it was told to take.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output_dir, prefix=".incomplete-") as name:
         partial = Path(name)
-        write_predictions(partial / PREDICTIONS_FILE, predictions, label_names=metrics["labels"])
-        splits = list(metrics["splits"])
-        main = _MAIN_SPLIT if _MAIN_SPLIT in splits else splits[0]
-        for split in splits:
-            plot = CONFUSION_MATRIX_FILE if split == main else f"confusion_matrix_{split}.png"
-            write_confusion_matrix(partial / plot, metrics, split=split)
+        for write in writers:
+            write(partial)
         write_resolved_config(_public(arguments, data), partial / RESOLVED_CONFIG_NAME, program=PROGRAM)
         write_metrics(partial / METRICS_FILE, metrics)
         (output_dir / METRICS_FILE).unlink(missing_ok=True)
-        for old in output_dir.glob("confusion_matrix*.png"):
-            old.unlink()  # of splits that are no longer evaluated
+        replaced = [pattern for pattern in _REPORTS if not keeps_reports or any(partial.glob(pattern))]
+        for pattern in (*_RESULTS, *replaced):
+            for old in output_dir.glob(pattern):
+                old.unlink()  # some are of splits or tasks that are no longer evaluated
         for file in sorted(partial.iterdir(), key=lambda file: (file.name == METRICS_FILE, file.name)):
             os.replace(file, output_dir / file.name)
+    if arguments.robustness:
+        shutil.rmtree(output_dir / KEPT_PASSES, ignore_errors=True)
+
+
+def write_class_answers(folder: Path, *, metrics: Mapping[str, Any], predictions: Sequence[SplitPredictions]) -> None:
+    """Write a classifier's answers, and a confusion matrix of each split.
+
+    Args:
+        folder: where.
+        metrics: the content of `metrics.json`.
+        predictions: the answers.
+    """
+    write_predictions(folder / PREDICTIONS_FILE, predictions, label_names=metrics["labels"])
+    splits = list(metrics["splits"])
+    main = _MAIN_SPLIT if _MAIN_SPLIT in splits else splits[0]
+    for split in splits:
+        plot = CONFUSION_MATRIX_FILE if split == main else f"confusion_matrix_{split}.png"
+        write_confusion_matrix(folder / plot, metrics, split=split)
+
+
+def write_task_results(
+    folder: Path, *, metrics: Mapping[str, Any], answers: Sequence[TaskAnswers], config: NvvConfig
+) -> None:
+    """Write the answers to every task, and a picture of each.
+
+    Args:
+        folder: where.
+        metrics: the content of `metrics.json`.
+        answers: of each split.
+        config: the model's, with its tasks.
+    """
+    write_task_predictions(folder, answers, config=config)
+    write_task_plots(folder, metrics, answers)
 
 
 def recorded_arguments(arguments: EvaluateArguments, data: DataArguments) -> dict[str, Any]:

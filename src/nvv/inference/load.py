@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
@@ -30,14 +31,15 @@ from transformers.utils.hub import cached_file, extract_commit_hash
 
 from ..configuration_nvv import NvvConfig
 from ..modeling_nvv import NvvForAudioClassification
-from ..training.arguments import ArgumentsError, ModelArguments, NvvTrainingArguments
+from ..training.arguments import ArgumentsError, DataArguments, ModelArguments, NvvTrainingArguments
 from ..training.config_files import RESOLVED_CONFIG_NAME
 from ..training.dataset import ClipDataset
 from ..training.steps import build_model
+from ..training.tasks import TARGETS_TASK, make_tasks
 from ..tuners_nvv import load_adapter
 from .model_facts import ADAPTER_CONFIG, CONFIG, ModelFacts, ModelPlace, read_model_facts, read_settings
 
-__all__ = ["Classifier", "ModelError", "load_classifier"]
+__all__ = ["Classifier", "ModelError", "declared_tasks", "load_classifier"]
 
 _MAY_BE_MISSING = ("masked_spec_embed",)  # used in pre-training only; some released checkpoints lack it
 
@@ -61,6 +63,8 @@ class Classifier:
         is_multi_label: whether it says yes or no to each label by itself.
         max_seconds: clips are cut to their first so many seconds; None: it takes whole clips, or cuts them itself.
         facts: which model it is.
+        has_tasks: whether it is one of this package that predicts what its config's `tasks` say; its labels are then
+            the names of its outputs.
     """
 
     model: PreTrainedModel
@@ -69,6 +73,7 @@ class Classifier:
     is_multi_label: bool
     max_seconds: float | None
     facts: ModelFacts
+    has_tasks: bool = False
 
 
 def load_classifier(
@@ -76,7 +81,8 @@ def load_classifier(
     *,
     revision: str | None = None,
     trust_remote_code: bool = False,
-    train_clips: Mapping[str, ClipDataset] | None = None,
+    train_splits: Mapping[str, Mapping[str, datasets.Dataset]] | None = None,
+    allows_tasks: bool = False,
 ) -> Classifier:
     """Load a classifier.
 
@@ -84,8 +90,9 @@ def load_classifier(
         name: a Hub id, a folder that holds a model, or a checkpoint's folder inside a run's.
         revision: branch, tag or commit of a Hub id; None: its main branch.
         trust_remote_code: run the code that comes with a model of another project.
-        train_clips: training clips by the name of their corpus. For a checkpoint of an adapter whose run has not
-            ended, nothing else says yet which labels it has.
+        train_splits: the splits of corpora by their name. For a checkpoint of an adapter whose run has not ended,
+            nothing else says yet which labels it has.
+        allows_tasks: take models of this package with `tasks` too, which predict numbers, or several things at once.
 
     Returns:
         The model, its feature extractor, its labels, and what is known of it.
@@ -103,14 +110,16 @@ def load_classifier(
         place = _locate(name, revision=revision)
         config = _read_config(place)
         if config is None:
-            model, feature_extractor = _load_adapter_checkpoint(place, train_clips=train_clips)
+            model, feature_extractor = _load_adapter_checkpoint(place, train_splits=train_splits)
         elif config.get("model_type") == NvvConfig.model_type:
             model, feature_extractor = _load_ours(place)
         else:
             model, feature_extractor = _load_stock(place, trust_remote_code=trust_remote_code)
         facts = read_model_facts(place, model)
-    _check_classifies(model.config, name=name)
     is_ours = isinstance(model.config, NvvConfig)
+    has_tasks = is_ours and model.config.tasks is not None
+    if not (has_tasks and allows_tasks):
+        _check_classifies(model.config, name=name)
     return Classifier(
         model=model.eval(),
         feature_extractor=feature_extractor,
@@ -118,7 +127,38 @@ def load_classifier(
         is_multi_label=model.config.problem_type == "multi_label_classification",
         max_seconds=model.config.max_seconds if is_ours else None,
         facts=facts,
+        has_tasks=has_tasks,
     )
+
+
+def declared_tasks(name: str, *, revision: str | None = None) -> dict[str, dict[str, Any]] | None:
+    """Return what a model says it predicts, without loading it.
+
+    Args:
+        name: as in `load_classifier`.
+        revision: as in `load_classifier`.
+
+    Returns:
+        The tasks in the form of `DataArguments.tasks`, so that their columns can be read; None for a classifier.
+
+    Raises:
+        ModelError: for a name that is no model.
+    """
+    with _blaming(name):
+        place = _locate(name, revision=revision)
+        config = _read_config(place)
+    if config is None:
+        # A checkpoint of an adapter, which is described in the run's folder.
+        settings = read_settings(place) or {}
+        columns = settings.get("target_columns")
+        return settings.get("tasks") if columns is None else {TARGETS_TASK: {"targets": columns}}
+    tasks = config.get("tasks") if config.get("model_type") == NvvConfig.model_type else None
+    if tasks is None:
+        return None
+    return {
+        task["name"]: {"targets": list(task["outputs"])} if task["kind"] == "regression" else {"label": "label"}
+        for task in tasks
+    }
 
 
 @contextmanager
@@ -171,7 +211,7 @@ def _load_ours(place: ModelPlace) -> tuple[PreTrainedModel, SequenceFeatureExtra
 
 
 def _load_adapter_checkpoint(
-    place: ModelPlace, *, train_clips: Mapping[str, ClipDataset] | None
+    place: ModelPlace, *, train_splits: Mapping[str, Mapping[str, datasets.Dataset]] | None
 ) -> tuple[PreTrainedModel, SequenceFeatureExtractor]:
     """Load a Trainer checkpoint of an adapter: the model around it is described in the run's folder."""
     folder, run_folder = place.folder, place.run_folder
@@ -184,7 +224,7 @@ def _load_adapter_checkpoint(
         config = NvvConfig.from_pretrained(run_folder)
         model = NvvForAudioClassification.from_pretrained(str(folder), config=config, dtype=torch.float32)
     elif (run_folder / RESOLVED_CONFIG_NAME).is_file():
-        model = _build_unfinished(place, train_clips=train_clips)
+        model = _build_unfinished(place, train_splits=train_splits)
         load_adapter(model, str(folder))
     else:
         raise ModelError(
@@ -194,17 +234,22 @@ def _load_adapter_checkpoint(
     return model, Wav2Vec2FeatureExtractor.from_pretrained(folder)
 
 
-def _build_unfinished(place: ModelPlace, *, train_clips: Mapping[str, ClipDataset] | None) -> NvvForAudioClassification:
+def _build_unfinished(
+    place: ModelPlace, *, train_splits: Mapping[str, Mapping[str, datasets.Dataset]] | None
+) -> NvvForAudioClassification:
     """Build the model of a run that has not ended, from what it was told."""
     settings = read_settings(place) or {}
-    clips = (train_clips or {}).get(Path(settings.get("corpus", "")).name)
-    if clips is None:
+    splits = (train_splits or {}).get(Path(settings.get("corpus", "")).name)
+    if splits is None:
         raise ModelError(
             f"model: {place.name} belongs to a run that has not ended, so that only its corpus "
             f"({settings.get('corpus')}) says which labels it has. Evaluate it on that corpus, or let the run end."
         )
-    names = {field.name for field in dataclasses.fields(ModelArguments)}
-    arguments = ModelArguments(**{name: value for name, value in settings.items() if name in names})
+    arguments, data = (
+        group(**{field.name: settings[field.name] for field in dataclasses.fields(group) if field.name in settings})
+        for group in (ModelArguments, DataArguments)
+    )
+    clips = ClipDataset(splits["train"], max_seconds=1.0, tasks=make_tasks(data, arguments, splits))
     training = NvvTrainingArguments(output_dir=str(place.run_folder), seed=settings["seed"])
     return build_model(arguments, clips, training=training)[0]
 

@@ -5,9 +5,9 @@ A resample matters to a group's scores only through sums over its clips: a confu
 summands gives all groups' sums in all resamples. The same resamples serve every group, so differences between groups
 that share speakers are right too. What a column means and which bands it has is the caller's to say.
 
-What holds where little is known: no score is NaN, see `classification` and `regression`. A group of one clip has
-scores, and an interval without width, which says nothing; `min_clips` keeps such groups out of the gaps. Scores that
-average over classes do so over the classes that occur in the group, or in the rest.
+What holds where little is known: no score is NaN, see `classification` and `regression`. A group of one clip, or of one
+speaker where speakers are drawn, has scores, and an interval without width, which says nothing; `min_clips` keeps small
+groups out of the gaps. Scores that average over classes do so over the classes that occur in the group, or in the rest.
 
 Source: B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 (samples of several groups) and 13
 (percentile intervals); own code.
@@ -114,7 +114,7 @@ def scores_by_group(
     drawn from all, and a resample that misses a group says nothing of it.
 
     Args:
-        references: true labels (clips,), negative where missing; or numbers (clips,) or (clips, targets), NaN where
+        references: true labels (clips,), -1 or -100 where missing; or numbers (clips,) or (clips, targets), NaN where
             missing.
         predictions: predicted labels (clips,), or numbers of the references' shape.
         groups: each clip's group (clips,); None, NaN or an empty text: not known, the clip is left out.

@@ -78,8 +78,11 @@ def joint_mean_interval(
     sums = resampled_sums(summands, groups=groups, num_resamples=num_resamples, seed=seed)
     means = mean_over_targets(score(sums))  # (num_resamples,)
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(means, [tail, 1 - tail])
-    return {"value": float(np.mean(values)), "low": float(low), "high": float(high)}
+    value = float(np.mean(values))
+    known = means[~np.isnan(means)]
+    # A handful of references may be in no resample at all; the mean itself is then all there is.
+    low, high = np.quantile(known, [tail, 1 - tail]) if known.size else (value, value)
+    return {"value": value, "low": float(low), "high": float(high)}
 
 
 def joint_summands(

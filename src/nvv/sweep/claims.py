@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ..training.results import ResultsError
+from .score_names import metric_of
 from .score_tables import mean_over_runs
 from .settings import Claim
 from .significance import AnswerStore, Comparison, compare_systems, holm
@@ -181,11 +182,12 @@ def _pairs(
 ) -> tuple[list[ClaimPair], list[str]]:
     """Compare on one corpus what the claim speaks of; say what could not be compared."""
     pairs, reasons = [], _unfinished(better, than)
-    for winner, loser in _candidates(claim, *(side[side["status"] == "done"] for side in (better, than))):
+    metric = metric_of(pd.concat([better, than]), claim.metric)
+    for winner, loser in _candidates(claim, metric, *(side[side["status"] == "done"] for side in (better, than))):
         names = winner.iloc[0]["system"], loser.iloc[0]["system"]
         try:
             comparison = compare_systems(
-                store, winner, loser, split=claim.split, metric=claim.metric, num_resamples=num_resamples
+                store, winner, loser, split=claim.split, metric=metric, num_resamples=num_resamples
             )
         except ResultsError as error:
             reasons.append(f"{names[0]} and {names[1]}: {error}")
@@ -203,12 +205,14 @@ def _unfinished(better: pd.DataFrame, than: pd.DataFrame) -> list[str]:
     return [f"{len(missing)} of {len(both)} runs are missing"] if len(missing) else []
 
 
-def _candidates(claim: Claim, better: pd.DataFrame, than: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+def _candidates(
+    claim: Claim, metric: str, better: pd.DataFrame, than: pd.DataFrame
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yield the finished runs of each two systems that the claim compares."""
     for winners, losers in _matched(claim.matched_by, better, than):
         sides = [[runs for _, runs in side.groupby("system", sort=False)] for side in (winners, losers)]
         if claim.take == "best_by_validation":
-            score = f"validation_{claim.metric}"
+            score = f"validation_{metric}"
             sides = [[max(side, key=lambda runs: mean_over_runs(runs, score)[0])] if side else [] for side in sides]
         for winner in sides[0]:
             for loser in sides[1]:

@@ -23,14 +23,14 @@ _INCHES_PER_LETTER = 0.072  # of the labels' font
 
 
 def write_heatmap(
-    path: str | os.PathLike[str], scores: pd.DataFrame, *, metric: str, title: str, warning: str = ""
+    path: str | os.PathLike[str], scores: pd.DataFrame, *, label: str, title: str, warning: str = ""
 ) -> Path:
     """Draw scores of systems (rows) on corpora (columns); what is missing stays grey.
 
     Args:
         path: the PNG file.
-        scores: scores in [0, 1] (systems, corpora), NaN where missing.
-        metric: the score's name, for the colour bar.
+        scores: scores (systems, corpora), NaN where missing; coloured from 0, as low as a score may be, to 1.
+        label: the score's name and unit, for the colour bar.
         title: the figure's title.
         warning: why the scores are no evidence; empty where they are.
 
@@ -63,7 +63,7 @@ def write_heatmap(
     axes.tick_params(which="both", length=0, colors=INK, labelsize=9)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, fraction=0.06, pad=0.02)
-    bar.set_label(f"{metric} (%)", color=INK)
+    bar.set_label(label, color=INK)
     bar.ax.tick_params(labelsize=8, colors=INK)
     bar.outline.set_visible(False)
     _title(figure, title, warning=warning)

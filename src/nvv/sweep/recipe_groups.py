@@ -12,12 +12,13 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from ..baselines.arguments import BaselineArguments
 from ..heads_nvv import POOLINGS_THAT_COMMUTE
-from ..training.arguments import DataArguments, ModelArguments
+from ..training.arguments import TASK_FIELDS, DataArguments
 from ..training.config_files import GROUPS
 from ..training.probe_arguments import ProbeArguments
-from ..training.tuning import TuningArguments
 
 RECIPES = ("probe", "train", "baseline")
+
+_HEADS_BY_FRAME = ("lstm", "embedding")  # a probe on pooled features cannot have them
 
 SINGULAR = {"features": "features", "classifier": "classifiers"}
 """What a grid calls the one value that a baseline run has, and the field that takes several."""
@@ -68,13 +69,28 @@ def default_recipe(values: Mapping[str, Any]) -> str:
         values: the run's fields as far as they were given.
 
     Returns:
-        `probe`, from features computed once, for a frozen backbone under a head that is linear up to its pooling;
-        `train` for everything else.
+        `probe`, from features computed once, for a frozen backbone under a head that is linear up to its pooling and
+        predicts classes; `train` for everything else.
     """
-    method = values.get("method", _default(TuningArguments, "method"))
-    pooling = values.get("pooling", _default(ModelArguments, "pooling"))
-    return "probe" if method == "frozen" and pooling in POOLINGS_THAT_COMMUTE else "train"
+
+    def value(name: str) -> Any:
+        return values.get(name, field_default(name))
+
+    is_plain = value("head") not in _HEADS_BY_FRAME and all(value(name) is None for name in TASK_FIELDS)
+    return (
+        "probe" if value("method") == "frozen" and value("pooling") in POOLINGS_THAT_COMMUTE and is_plain else "train"
+    )
 
 
-def _default(group: type, name: str) -> Any:
-    return next(item.default for item in dataclasses.fields(group) if item.name == name)
+@cache
+def field_default(name: str) -> Any:
+    """Return the default of a field of the training recipe.
+
+    Args:
+        name: the field.
+
+    Returns:
+        Its default; None for a field without one, and for a name that is no field.
+    """
+    items = [item for group in groups_of("train") for item in dataclasses.fields(group) if item.name == name]
+    return None if not items or items[0].default is dataclasses.MISSING else items[0].default

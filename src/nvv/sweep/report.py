@@ -14,12 +14,13 @@ import pandas as pd
 import yaml
 
 from ..files import write_text
-from ..training.plots import SCORE_TITLES
 from . import plots
 from .claims import ClaimResult, check_claims
 from .report_text import (
     claims_text,
     heading_text,
+    no_score_text,
+    overview_text,
     ranks_text,
     scores_text,
     tables_text,
@@ -27,6 +28,7 @@ from .report_text import (
     warning_of,
 )
 from .score import benchmark_scores
+from .score_names import CLASSES, MEAN_SCORE, metric_of, score_label, score_title
 from .score_tables import score_tables
 from .settings import ReportSettings
 from .significance import AnswerStore
@@ -112,6 +114,9 @@ def _scores(report: _Report) -> tuple[str, list[Path]]:
         return "", []
     texts, rows = [], []
     for protocol, runs in report.table.groupby("protocol", sort=False):
+        if (runs["predicts"].dropna() != CLASSES).any():
+            texts.append(no_score_text(protocol=str(protocol)))
+            continue
         scores = benchmark_scores(runs, report.store, report.settings)
         texts.append(scores_text(scores, protocol=str(protocol), split=report.settings.splits[0]))
         rows += [
@@ -127,6 +132,8 @@ def _scores(report: _Report) -> tuple[str, list[Path]]:
             }
             for score in scores
         ]
+    if not rows:
+        return "\n".join(texts), []
     content = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
     return "\n".join(texts), [write_text(report.folder / SCORES_FILE, content)]
 
@@ -141,17 +148,20 @@ def _tables(report: _Report) -> tuple[str, list[Path]]:
 
 def _ranks(report: _Report) -> tuple[str, list[Path]]:
     """The heat map over everything, and the ranks of each split protocol."""
-    split, metric = report.settings.splits[0], report.settings.metric
-    title = SCORE_TITLES[metric]
+    split = report.settings.splits[0]
     warning = warning_of(report.table[report.table["status"] == "done"])
-    files, texts, everything = [], [], []
+    files, texts, everything, metrics = [], [], [], set()
     protocols = list(dict.fromkeys(report.table["protocol"]))
     for protocol in protocols:
-        scores = scores_by_corpus(report.table[report.table["protocol"] == protocol], f"{split}_{metric}")
+        runs = report.table[report.table["protocol"] == protocol]
+        metric = metric_of(runs, report.settings.metric)
+        title = score_title(metric)
+        scores = scores_by_corpus(runs, f"{split}_{metric}")
         if scores.empty:
             continue
         named = scores if len(protocols) == 1 else scores.add_suffix(f", {protocol}")
         everything.append(named)
+        metrics.add(metric)
         summary = rank_summary(scores)
         name = protocol or "default"
         if summary is not None:
@@ -172,15 +182,19 @@ def _ranks(report: _Report) -> tuple[str, list[Path]]:
         texts.append(ranks_text(scores, summary, protocol=name, metric=metric))
     if not everything:
         return "", files
+    scores = pd.concat(everything, axis=1)
+    # Where protocols are tasks, each column may have its own score.
+    metric = metrics.pop() if len(metrics) == 1 else None
+    title = "main score (CCC, of classes UAR)" if metric is None else score_title(metric)
     heatmap = plots.write_heatmap(
         report.folder / plots.HEATMAP_FILE,
-        pd.concat(everything, axis=1),
-        metric=title,
+        scores,
+        label=score_label(metric or MEAN_SCORE),
         title=f"Mean {title} on {split}",
         warning=warning,
     )
     text = f"## Across corpora\n\n![Mean {title} of each system on each corpus]({plots.HEATMAP_FILE})\n"
-    return "\n".join([text, *texts]), [heatmap, *files]
+    return "\n".join([text, *overview_text(scores, title=title, split=split), *texts]), [heatmap, *files]
 
 
 def _claims(report: _Report) -> tuple[str, list[Path]]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..training.plots import SCORE_TITLES
 from .claims import NOT_TESTED, ClaimResult, CorpusVerdict
 from .score import BenchmarkScore
+from .score_names import score_title
 from .score_tables import ScoreTable, unfinished
 from .settings import ReportSettings
 from .summary import MIN_CORPORA, MIN_SYSTEMS, RankSummary
@@ -128,6 +128,42 @@ def tables_text(tables: Sequence[ScoreTable]) -> str:
     return "\n".join(parts)
 
 
+def no_score_text(*, protocol: str) -> str:
+    """Say why a split protocol has no leader board.
+
+    Args:
+        protocol: the split protocol.
+
+    Returns:
+        The section.
+    """
+    return (
+        f"## Score, {markdown_text(protocol or 'default')} protocol\n\n"
+        "The benchmark's number is of runs that predict classes; here some predict numbers or several tasks.\n"
+    )
+
+
+def overview_text(scores: pd.DataFrame, *, title: str, split: str) -> list[str]:
+    """Write the systems' scores on everything side by side, where there is more than one corpus or protocol.
+
+    Args:
+        scores: mean scores (systems, corpora), NaN where missing.
+        title: the score's name.
+        split: the split scored.
+
+    Returns:
+        The table with its caption, or nothing.
+    """
+    if scores.shape[1] < 2:
+        return []
+    header = ["", *(markdown_text(str(name)) for name in scores.columns)]
+    rows = [
+        [markdown_text(str(system)), *(percent(None if pd.isna(value) else value) for value in values)]
+        for system, *values in scores.itertuples()
+    ]
+    return [f"{markdown_table(header, rows)}\nMean {markdown_text(title)} times 100 on {split}.\n"]
+
+
 def ranks_text(scores: pd.DataFrame, summary: RankSummary | None, *, protocol: str, metric: str) -> str:
     """Write how systems rank over the corpora of one split protocol.
 
@@ -159,7 +195,7 @@ def ranks_text(scores: pd.DataFrame, summary: RankSummary | None, *, protocol: s
     paragraphs = [
         heading,
         markdown_table(header, rows, num_text_columns=2),
-        f"By {SCORE_TITLES[metric]} over {summary.num_corpora} corpora, each counted once. Wins: share of corpora in "
+        f"By {score_title(metric)} over {summary.num_corpora} corpora, each counted once. Wins: share of corpora in "
         f"per cent on which the system scores higher, ties half; {columns}.\n",
         _test_text(summary, protocol=protocol),
     ]
@@ -222,7 +258,7 @@ def _claim_text(result: ClaimResult) -> str:
     paragraphs = [
         f"### {markdown_text(claim.name)}: {_verdict(result)}\n",
         f"{markdown_text(claim.statement)} ({markdown_text(claim.source)})\n",
-        f"Compared: {how}, by {SCORE_TITLES[claim.metric]} on {claim.split}; "
+        f"Compared: {how}, by {score_title(claim.metric)} on {claim.split}; "
         f"{'corpora: ' + markdown_text(corpora) if corpora else 'no corpus could be tested'}.\n",
     ]
     paragraphs += [f"**Caveat: {markdown_text(caveat)}.**\n" for caveat in result.caveats]

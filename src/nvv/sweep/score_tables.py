@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ..metrics import scores_with_intervals
+from ..metrics import SCORE_NAMES, scores_with_intervals
 from ..training.results import ResultsError
+from .score_names import metric_of
 from .settings import ReportSettings
 from .significance import BOOTSTRAP_SEED, AnswerStore, compare_systems, holm, pooled_answers
 from .systems import selected
@@ -62,7 +63,7 @@ class ScoreTable:
         corpus: its name.
         protocol: split protocol, of folds their family.
         split: the split scored.
-        metric: the score.
+        metric: the score; never `mean_score` where all runs predict the same one thing.
         num_folds: number of folds, 0 where the protocol has none.
         is_pooled: whether the folds' predictions were put together and scored as one.
         num_clips: clips scored, over all folds.
@@ -113,18 +114,21 @@ def score_tables(table: pd.DataFrame, store: AnswerStore, settings: ReportSettin
 
     Returns:
         For each corpus and protocol, in the order of the runs, and each split a table; where the test parts of several
-        folds share no clip, a second one of the scores of all folds' predictions together.
+        folds share no clip, a second one of the scores of all folds' predictions together (of classes only).
     """
     tables = []
     for (_, protocol), runs in table.groupby(["corpus", "protocol"], sort=False, dropna=False):
         if not (runs["status"] == "done").any():
             continue
+        here = replace(settings, metric=metric_of(runs, settings.metric))
         for split in settings.splits:
-            if f"{split}_{settings.metric}" not in runs or runs[f"{split}_{settings.metric}"].isna().all():
+            if f"{split}_{here.metric}" not in runs or runs[f"{split}_{here.metric}"].isna().all():
                 continue
-            tables.append(_score_table(runs, store, settings, split=split, pooled=False))
-            if str(protocol).endswith("fold") and _folds_are_apart(runs, store, split=split):
-                tables.append(_score_table(runs, store, settings, split=split, pooled=True))
+            tables.append(_score_table(runs, store, here, split=split, pooled=False))
+            # Numbers of several models have no common scale, so only classes are put together.
+            by_folds = str(protocol).endswith("fold") and here.metric in SCORE_NAMES
+            if by_folds and _folds_are_apart(runs, store, split=split):
+                tables.append(_score_table(runs, store, here, split=split, pooled=True))
     return tables
 
 
@@ -218,7 +222,7 @@ def _pooled(runs: pd.DataFrame, store: AnswerStore, settings: ReportSettings, *,
 def _folds_are_apart(runs: pd.DataFrame, store: AnswerStore, *, split: str) -> bool:
     """Say whether there are several folds and no clip is scored in two of them."""
     done = runs[runs["status"] == "done"].drop_duplicates("fold")
-    files = [set(store.split(run_id, split)[0].files) for run_id in done["run_id"]]
+    files = [set(store.files(run_id, split)) for run_id in done["run_id"]]
     return len(files) > 1 and sum(map(len, files)) == len(set().union(*files))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..metrics import SCORE_NAMES
+from .score_names import REPORT_SCORES
 
 TAKES = ("each", "best_by_validation")
 
@@ -46,8 +46,8 @@ def _names(value: Any, *, where: str) -> tuple[str, ...]:
 
 
 def _check_metric(metric: str, *, where: str) -> None:
-    if metric not in SCORE_NAMES:
-        raise ReportError(f"{where}: expected one of {', '.join(SCORE_NAMES)}, found {metric!r}.")
+    if metric not in REPORT_SCORES:
+        raise ReportError(f"{where}: expected one of {', '.join(REPORT_SCORES)}, found {metric!r}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,14 +111,15 @@ class ReportSettings:
     """The `report:` section of a grid.
 
     Args:
-        metric: the score in tables, ranks and claims.
+        metric: the score in tables, ranks and claims, one of `score_names.REPORT_SCORES`; `mean_score` is CCC where
+            numbers are predicted, UAR where classes are, and the mean of these over several tasks.
         splits: the splits that get tables; the first one is ranked and drawn.
         rows: columns of the results table that name a table's row.
         columns: those that name a table's column.
         reference: which system the marks compare with, as column to value; None: each table's best.
         num_resamples: of each paired bootstrap. The smallest p-value it can give is about 2 / num_resamples, which
             Holm's correction multiplies by the number of comparisons.
-        score: whether the benchmark's one number is computed.
+        score: whether the benchmark's one number is computed, which is of runs that predict classes.
         seen_in_pretraining: backbone id to the corpora that its pretraining contained.
         notes: sentences printed with the tables.
         claims: claims to test.

@@ -3,7 +3,8 @@
 Two systems are compared on the same clips, seed with seed and fold with fold. The predictions of all these pairs are
 put together, and speakers (clips, where speakers are unknown) are drawn with everything that was predicted for them, so
 that the seeds of a clip never count as independent evidence. For accuracy and UAR the difference so pooled is the mean
-difference over the seeds; for F1 and precision it comes close to it.
+difference over the seeds; for F1 and precision it comes close to it. Systems that predict numbers, or several tasks,
+are compared by the neighbour `task_significance`.
 
 Source: the paired bootstrap is `nvv.metrics.paired_bootstrap`; S. Holm, A simple sequentially rejective multiple test
 procedure, Scandinavian Journal of Statistics 6, 1979; own code.
@@ -13,15 +14,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..metrics import paired_bootstrap
-from ..training.results import PREDICTIONS_FILE, ResultsError, SplitPredictions, read_predictions
-from .table import RUNS_FOLDER
+from ..metrics import SCORE_NAMES, paired_bootstrap
+from ..training.answers import ResultsError
+from .answers import AnswerStore
+from .task_significance import compare_tasks
+
+__all__ = [
+    "BOOTSTRAP_SEED",
+    "AnswerStore",
+    "Comparison",
+    "PooledAnswers",
+    "compare_systems",
+    "holm",
+    "matched_runs",
+    "pooled_answers",
+]
 
 BOOTSTRAP_SEED = 0
 
@@ -66,42 +78,6 @@ class PooledAnswers:
     groups: NDArray[np.str_]
     unit: str
     num_labels: int
-
-
-class AnswerStore:
-    """The predictions of a sweep's runs, each file read once.
-
-    Args:
-        output_dir: the sweep's folder.
-    """
-
-    def __init__(self, output_dir: str | Path) -> None:
-        self._runs = Path(output_dir) / RUNS_FOLDER
-        self._read: dict[str, tuple[dict[str, SplitPredictions], list[str]]] = {}
-
-    def split(self, run_id: str, split: str) -> tuple[SplitPredictions, list[str]]:
-        """Return a run's answers on one split, and its label names.
-
-        Args:
-            run_id: the run.
-            split: the split.
-
-        Returns:
-            The answers, in order of the files' names, and the labels.
-
-        Raises:
-            ResultsError: if the run kept no answers on that split, or they cannot be read.
-        """
-        if run_id not in self._read:
-            file = self._runs / run_id / PREDICTIONS_FILE
-            if not file.is_file():
-                raise ResultsError(f"{file}: expected the run's predictions, found no file. Run it again.")
-            splits, labels = read_predictions(file)
-            self._read[run_id] = {item.split: _by_file(item) for item in splits}, labels
-        splits, labels = self._read[run_id]
-        if split not in splits:
-            raise ResultsError(f"{run_id}: expected predictions on {split}, found {', '.join(splits)}.")
-        return splits[split], labels
 
 
 def pooled_answers(store: AnswerStore, run_ids: Sequence[Sequence[str]], *, split: str) -> PooledAnswers:
@@ -187,7 +163,7 @@ def compare_systems(
         first: finished runs of one system on the corpus.
         second: those of the other.
         split: the split.
-        metric: the score.
+        metric: the score, one of `score_names.REPORT_SCORES`; `mean_score` for systems with several tasks.
         num_resamples: bootstrap resamples.
 
     Returns:
@@ -197,6 +173,12 @@ def compare_systems(
         ResultsError: if the runs cannot be compared; the message says why.
     """
     pairs = matched_runs(first, second)
+    if metric not in SCORE_NAMES:
+        of_tasks = compare_tasks(
+            store, pairs, split=split, metric=metric, num_resamples=num_resamples, seed=BOOTSTRAP_SEED
+        )
+        numbers = {name: of_tasks.difference[name] for name in ("difference", "low", "high", "p_value")}
+        return Comparison(**numbers, num_clips=of_tasks.num_clips, num_pairs=len(pairs), unit=of_tasks.unit)
     pooled = pooled_answers(store, pairs, split=split)
     result = paired_bootstrap(
         pooled.references,
@@ -239,15 +221,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     result = np.empty_like(values)
     result[order] = corrected
     return result.tolist()
-
-
-def _by_file(answers: SplitPredictions) -> SplitPredictions:
-    """Sort a split's answers by file name, so that two runs' line up."""
-    order = np.argsort(np.asarray(answers.files), kind="stable")
-    return SplitPredictions(
-        split=answers.split,
-        files=[answers.files[at] for at in order],
-        references=np.asarray(answers.references)[order],
-        probabilities=np.asarray(answers.probabilities)[order],
-        speaker_ids=None if answers.speaker_ids is None else [answers.speaker_ids[at] for at in order],
-    )

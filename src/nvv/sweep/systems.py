@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .recipe_groups import field_default
 from .settings import ReportError
 
 _FOLD = re.compile(r"(?P<family>.*fold)_(?P<fold>\d+)")
@@ -20,10 +21,12 @@ _FOLD = re.compile(r"(?P<family>.*fold)_(?P<fold>\d+)")
 _NOT_TELLING = {
     *("run_id", "status", "error", "seconds", "recipe", "corpus", "split_protocol", "seed"),
     *("backbone", "family", "method", "layers", "hidden_states", "tuned_layers", "summed_layers"),
-    *("features", "classifier", "is_synthetic", "num_labels", "trainable_parameters"),
+    *("features", "classifier", "is_synthetic", "predicts", "num_labels", "trainable_parameters"),
     *("data_dir", "data_cache_dir", "features_cache_dir", "output_dir", "overwrite_output_dir"),
 }
 _SCORE_COLUMN = re.compile(r"(train|validation|test)_.*")
+_NUMBER = re.compile(r"true|false|[-+.\de]*\d[-+.\de]*")
+_BASELINE = "baseline"
 _PREFIXES = {"layers": "layer", "hidden_states": "state"}
 _NO_FEATURES = "no features"
 _GUESSES = {"majority": "most frequent class", "random": "random guess"}
@@ -35,7 +38,8 @@ def with_systems(table: pd.DataFrame, *, rows: Sequence[str], columns: Sequence[
     Args:
         table: what `table.collect_results` returned.
         rows: columns that name a table's row.
-        columns: columns that name a table's column.
+        columns: columns that name a table's column. A field of the training recipe may be one even where some run, or
+            all, left it at its default.
 
     Returns:
         The table with `protocol` (the split protocol, of a fold its family such as `fold`), `fold` (its number, else
@@ -45,10 +49,10 @@ def with_systems(table: pd.DataFrame, *, rows: Sequence[str], columns: Sequence[
     Raises:
         ReportError: for a column that the table does not have.
     """
+    named = _with_defaults(table, [*rows, *columns])
     for name in (*rows, *columns):
-        if name not in table.columns:
+        if name not in named.columns:
             raise ReportError(f"report: expected a column of the results table, found {name!r}; see results.csv.")
-    named = table.copy()
     matches = [_FOLD.fullmatch(str(protocol)) for protocol in named["split_protocol"]]
     named["protocol"] = [
         match["family"] if match else _text(protocol)
@@ -100,6 +104,19 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _with_defaults(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """Return a copy in which fields that name rows or columns have their values also where these are the defaults."""
+    filled = table.copy()
+    for name in names:
+        default = field_default(name)
+        if default is None:
+            continue
+        known = filled[name] if name in filled else pd.Series(pd.NA, index=filled.index, dtype=object)
+        is_default = known.isna() & (filled["recipe"] != _BASELINE)
+        filled[name] = known.astype(object).mask(is_default, default)
+    return filled
+
+
 def _short_names(backbones: Iterable[Any]) -> dict[str, str]:
     """Return Hub ids without their owners, where that leaves them different."""
     names = {_text(name) for name in backbones}
@@ -121,7 +138,8 @@ def _label(run: Mapping[str, Any], fields: Sequence[str], *, short: Mapping[str,
         elif name == "method":
             parts.append(_GUESSES.get(text, text.replace("_", " ")))
         else:
-            parts.append(text)
+            # A word says what it is, a number does not.
+            parts.append(f"{name} {text}" if _NUMBER.fullmatch(text) else text)
     return ", ".join(part for part in parts if part) or "all"
 
 

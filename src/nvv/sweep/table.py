@@ -17,6 +17,7 @@ import pandas as pd
 from ..files import replaced_when_complete
 from ..known_backbones_nvv import KNOWN_BACKBONES, known_backbone_config
 from ..training.results import METRICS_FILE, ResultsError, read_metrics
+from .score_names import predicts
 
 PLAN_FILE = "plan.json"
 RUNS_FOLDER = "runs"
@@ -42,10 +43,12 @@ def collect_results(output_dir: str | Path) -> pd.DataFrame:
         `status` (`done`, `failed` or `not run`), `error`, `seconds`, `recipe`; `corpus`, `split_protocol`, `backbone`
         (of a baseline its features), `family`, `method` (of a baseline its classifier), `layers` (tuned layers as
         text such as `0-2`, or `all`; empty where the method tunes none), `hidden_states` (those in the weighted sum,
-        as text), `seed`, `random_init`, `is_synthetic`, `num_labels`, `trainable_parameters`; and for each scored split
+        as text), `seed`, `random_init`, `is_synthetic`, `predicts` (`classes`, `numbers` or `several tasks`),
+        `num_labels` (classes and targets of all tasks), `trainable_parameters`; and for each scored split
         `<split>_num_clips`, `<split>_num_speakers`, `<split>_<score>`, `<split>_<score>_low` and `_high` (by clip),
         `<split>_<score>_speaker_low` and `_speaker_high` where known, `<split>_<score>_chance` (the better of the two
-        ways of guessing). Then the other values of the plan, lists as JSON text.
+        ways of guessing, for classes); of several tasks `mean_score` and `<task>_<score>` are scores. Then the other
+        values of the plan, lists and mappings as JSON text.
 
     Raises:
         ResultsError: for a folder without a sweep, or files that cannot be read, naming them.
@@ -165,6 +168,7 @@ def _planned_facts(values: Mapping[str, Any], *, is_baseline: bool) -> dict[str,
         "seed": values.get("seed"),
         "random_init": bool(values.get("random_init", False)),
         "is_synthetic": values.get("corpus") == _SYNTHETIC,
+        "predicts": None,
         "num_labels": None,
         "trainable_parameters": None,
     }
@@ -182,7 +186,8 @@ def _facts(metrics: Mapping[str, Any], *, is_baseline: bool) -> dict[str, Any]:
         "seed": metrics["training"]["seed"],
         "random_init": bool(metrics["backbone"]["random_init"]),
         "is_synthetic": bool(metrics["corpus"].get("is_synthetic", False)),
-        "num_labels": len(metrics["labels"]),
+        "predicts": predicts(metrics),
+        "num_labels": sum(len(task["outputs"]) for task in metrics.get("tasks") or [{"outputs": metrics["labels"]}]),
         "trainable_parameters": tuning["trainable_parameters"],
     }
 
@@ -202,7 +207,7 @@ def _scores(metrics: Mapping[str, Any]) -> dict[str, Any]:
             for end in ("low", "high", "speaker_low", "speaker_high"):
                 if numbers.get(end) is not None:
                     record[f"{split}_{score}_{end}"] = numbers[end]
-            guesses = [level[score] for level in result["chance"].values() if score in level]
+            guesses = [level[score] for level in result.get("chance", {}).values() if score in level]
             if guesses:
                 record[f"{split}_{score}_chance"] = max(guesses)
     return record

@@ -1,6 +1,6 @@
 """Score tables as Markdown and as LaTeX, each with a caption that says what was measured and how sure it is.
 
-Scores are written in per cent with one decimal. The LaTeX needs the package `booktabs`. Own work.
+Scores are written times 100 with one decimal. The LaTeX needs the package `booktabs`. Own work.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from ..training.plots import SCORE_TITLES
+from .score_names import score_title, score_unit
 from .score_tables import Cell, ScoreTable
 
 _LATEX = {
@@ -32,6 +32,8 @@ _PROTOCOLS = {
     "stratified": "split at random by class, speakers shared between splits",
     "official": "the authors' split",
     "fold": "folds by speaker",
+    **dict.fromkeys(("high", "two", "culture", "type"), "the A-VB task of this name, the authors' split"),
+    "joint": "all A-VB tasks, the authors' split",
     "voc2vec_fold": "voc2vec's random folds, the held-out part is validation and test",
 }
 
@@ -77,12 +79,13 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, num_
 
 
 def percent(value: float | None) -> str:
-    """Write a score of [0, 1] in per cent with one decimal, without the sign; None as a dash."""
-    return "–" if value is None else f"{100 * value:.1f}".replace("-", "−")
+    """Write a score times 100, of shares in per cent, with one decimal, without the sign; None as a dash."""
+    # Adding zero takes the sign off what rounds to zero.
+    return "–" if value is None else f"{round(100 * value, 1) + 0.0:.1f}".replace("-", "−")
 
 
 def signed(value: float) -> str:
-    """Write a difference in percentage points with its sign."""
+    """Write a difference times 100, of shares in percentage points, with its sign."""
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
@@ -129,7 +132,8 @@ def caption(table: ScoreTable) -> str:
 SEEN = "‡ The backbone's pretraining contained this corpus, without its labels."
 LEGEND = (
     "Bold: the highest score. * p < 0.05, ** p < 0.01: paired bootstrap, same seeds and folds paired, Holm's "
-    "correction over the table. Chance: the better of the most frequent class and random guesses by class frequency."
+    "correction over the table. Chance: the better of the most frequent class and random guesses by class frequency; "
+    "where numbers are predicted, one answer for every clip."
 )
 """What holds for every table."""
 
@@ -154,10 +158,8 @@ def _what(table: ScoreTable) -> str:
         size += f" in {table.num_folds} folds"
     how = _PROTOCOLS.get(table.protocol)
     protocol = f"{table.protocol} ({how})" if how else table.protocol
-    metric = SCORE_TITLES[table.metric]
-    return (
-        f"{metric[0].upper()}{metric[1:]} in per cent on {table.split} of {table.corpus}, protocol {protocol}: {size}."
-    )
+    metric, unit = score_title(table.metric), score_unit(table.metric)
+    return f"{metric[0].upper()}{metric[1:]} {unit} on {table.split} of {table.corpus}, protocol {protocol}: {size}."
 
 
 def _cell_parts(cell: Cell) -> tuple[str, str, str]:

@@ -19,7 +19,9 @@ __all__ = [
     "RegressionPredictions",
     "ResultsError",
     "SplitPredictions",
+    "TaskAnswers",
     "can_draw_speakers",
+    "split_name",
 ]
 
 MISSING_CLASS = -1
@@ -204,6 +206,15 @@ class RegressionPredictions:
     def scored(self) -> RegressionPredictions | None:
         """Return the answers on the clips with at least one known target; None where there is no such clip."""
         return _chosen(self, self.has_reference, rows=("references", "predictions"))
+
+
+TaskAnswers = dict[str, SplitPredictions | RegressionPredictions]
+"""A model's answers on one split by the name of the task."""
+
+
+def split_name(answers: TaskAnswers) -> str:
+    """Return the split that a model's answers are on."""
+    return next(iter(answers.values())).split
 
 
 _AnyPredictions = TypeVar("_AnyPredictions", SplitPredictions, RegressionPredictions)

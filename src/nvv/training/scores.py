@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from ..configuration_nvv import NvvConfig
 from ..metrics import classification_scores, regression_scores
+from ..metrics.joint import TASK_SCORES
 
 __all__ = ["MAIN_SCORES", "MEAN_SCORE", "selection_metric", "task_scores"]
 
 MEAN_SCORE = "mean_score"
 """Of several tasks: the mean of their main scores."""
 
-MAIN_SCORES = {"regression": "ccc", "classification": "uar"}
+MAIN_SCORES = TASK_SCORES
 """The score of a task that enters `mean_score`, as in the A-VB 2022 challenge."""
 
 

@@ -18,7 +18,6 @@ RepL4NLP 2021, section 3 (GradCache); own code.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,14 +41,13 @@ _CONTRASTIVE = "supervised_contrastive"
 
 @dataclass(frozen=True, slots=True)
 class _RandomStates:
-    """The states of the generators that a forward pass may draw from.
+    """The states of torch's generators, the only ones that our models draw from.
 
     Attributes:
+        cpu: Of the CPU's.
         devices: Number of each CUDA device in use to its state.
     """
 
-    python: tuple[Any, ...]
-    numpy: Mapping[str, Any]
     cpu: torch.Tensor
     devices: Mapping[int, torch.Tensor]
 
@@ -57,16 +55,12 @@ class _RandomStates:
     def now(cls, devices: range) -> _RandomStates:
         """Read the states; `devices` are the CUDA devices in use."""
         return cls(
-            python=random.getstate(),
-            numpy=np.random.get_state(legacy=False),  # noqa: NPY002 - transformers' SpecAugment draws from it
             cpu=torch.get_rng_state(),
             devices={device: torch.cuda.get_rng_state(device) for device in devices},
         )
 
     def put_back(self) -> None:
         """Set the generators to these states."""
-        random.setstate(self.python)
-        np.random.set_state(self.numpy)  # noqa: NPY002
         torch.set_rng_state(self.cpu)
         for device, state in self.devices.items():
             torch.cuda.set_rng_state(state, device)

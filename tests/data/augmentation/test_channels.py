@@ -59,6 +59,11 @@ def test_telephone_passes_its_band_only(sine, level_db):
         assert change_db(hertz) < -40
 
 
+def test_telephone_leaves_no_mirror_images(sine, level_db):
+    for hertz in (1_000, 3_000):  # of which resampling from 8 kHz would leave 7000 and 5000 Hz
+        assert level_db(telephone_band(sine(hertz)), 8_000 - hertz) < level_db(sine(hertz), hertz) - 85
+
+
 def test_telephone_quantises_as_mu_law_does(sine):
     # Mu-law with 256 levels keeps about 38 dB signal-to-noise ratio over a wide range of levels, which linear 8-bit
     # samples do only at full level (Jayant and Noll 1984, Digital Coding of Waveforms, section 5.3).

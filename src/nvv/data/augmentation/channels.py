@@ -21,6 +21,7 @@ _TELEPHONE_RATE = 8_000
 _MU_LAW_LEVELS = 256
 _LOW_PASS_ORDER = 8  # twice that with both passes: 96 dB an octave
 _BAND_PASS_ORDER = 6
+_IMAGE_ORDER, _IMAGE_CUTOFF_HZ = 10, 3_750.0
 
 
 def change_gain(waveform: np.ndarray, *, gain_db: float, clip: bool = True) -> np.ndarray:
@@ -83,13 +84,19 @@ def telephone_band(waveform: np.ndarray) -> np.ndarray:
     coded = mu_law_encoding(torch.from_numpy(sent), _MU_LAW_LEVELS)
     # The receiving side filters too; it also takes away the offset that an even number of levels gives to silence.
     received = _without_delay(_telephone_filters(), mu_law_decoding(coded, _MU_LAW_LEVELS).numpy())
-    wide = resample(received.astype(np.float32), _TELEPHONE_RATE, sampling_rate=SAMPLING_RATE)
-    return wide[: len(clip)].copy()
+    wide = resample(received.astype(np.float32), _TELEPHONE_RATE, sampling_rate=SAMPLING_RATE)[: len(clip)]
+    # Resampling leaves mirror images above 4 kHz, 55 dB down: louder than what Whisper's log-mel frames still show.
+    return _without_delay(_image_filters(), wide).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
 def _telephone_filters() -> np.ndarray:
     return signal.butter(_BAND_PASS_ORDER, TELEPHONE_BAND_HZ, btype="bandpass", fs=_TELEPHONE_RATE, output="sos")
+
+
+@lru_cache(maxsize=1)
+def _image_filters() -> np.ndarray:
+    return signal.butter(_IMAGE_ORDER, _IMAGE_CUTOFF_HZ, fs=SAMPLING_RATE, output="sos")
 
 
 def _without_delay(filters: np.ndarray, waveform: np.ndarray) -> np.ndarray:
