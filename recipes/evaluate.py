@@ -35,7 +35,7 @@ def main() -> None:
         # These messages say what to mend; a traceback would bury them.
         sys.exit(f"{type(error).__name__}: {error}")
     except KeyboardInterrupt:
-        sys.exit("Interrupted; no results were written. What --robustness has finished is kept for the next time.")
+        sys.exit("Interrupted; nothing was written but what --robustness has finished: the same command goes on.")
     for split, results in result.metrics["splits"].items():
         for name in shown_score_names(result.metrics, split):
             score = results["scores"][name]

@@ -17,6 +17,8 @@ from audmetric import concordance_cc
 from sklearn.metrics import f1_score
 from transformers import Wav2Vec2FeatureExtractor
 
+from nvv.data import load_corpus
+from nvv.hub.repository import save_repository
 from nvv.inference import ReportFacts, robustness, robustness_report, robustness_tables, write_robustness
 from nvv.inference.classify import classify_clips
 from nvv.inference.corruptions import CORRUPTIONS, CorruptedClips
@@ -274,6 +276,24 @@ def test_options_that_cannot_be_meant_are_refused(stock_folder, evaluated, tmp_p
     with pytest.raises(ArgumentsError, match=message):
         evaluated(stock_folder("wav2vec2"), **options)
     assert not (tmp_path / "evaluation").exists()
+
+
+@pytest.mark.realdata
+def test_reports_on_real_recordings_know_their_groups(tiny_model, tiny_backbone_config, real_data, evaluated, tmp_path):
+    raw = str(real_data / "nonverbal_vocalization")
+    corpus = load_corpus("nonverbal_vocalization", data_dir=raw, cache_dir=str(tmp_path / "cache"))
+    labels = corpus["test"].features["label"].names
+    model = tiny_model(tiny_backbone_config("whisper"), id2label=dict(enumerate(labels)))
+    save_repository(model, Wav2Vec2FeatureExtractor(do_normalize=False), tmp_path / "model")
+    corpus = {"corpus": "nonverbal_vocalization", "data_dir": raw}
+    options = {"robustness_conditions": ["telephone"], "by": ["sex", "age_band"], "draws": True}
+    result = evaluated(tmp_path / "model", robustness=True, **corpus, **options)
+    table = pd.read_csv(result.output_dir / "groups.csv").query("score == 'uar'")
+    assert list(table["group"]) == ["female", "male", "0–17", "18–29", "30–44"]
+    # In the file names of the test split of the protocol `speaker`: 55 clips by women, 18 by men.
+    assert list(table["num_clips"])[:2] == [55, 18]
+    assert table["num_clips"].sum() == 2 * result.metrics["splits"]["test"]["num_clips"]
+    assert len(pd.read_csv(result.output_dir / "robustness.csv")) == 2 * 3
 
 
 @pytest.mark.slow

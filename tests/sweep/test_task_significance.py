@@ -66,6 +66,29 @@ def test_folds_are_averaged_and_not_mixed(compare):
     assert (result.num_clips, result.num_pairs) == (240, 3)
 
 
+def test_clips_of_a_fold_are_drawn_apart_from_those_of_another(compare):
+    runs = [
+        {"backbone": name, **MOOD, "split_protocol": f"fold_{fold}", "first_clip": 100 * fold, "right": right}
+        for name, right in (("a", 0.6), ("b", 0.5))
+        for fold in (0, 1)
+    ]
+    result, _, store = compare(*runs)
+    # By hand: the folds' clips below each other, their targets beside each other; run0 and run2 are those of fold 0.
+    answers = [store.tasks(run_id, "test")["mood"] for run_id in ("run0", "run1", "run2", "run3")]
+    references = np.full((160, 4), np.nan)
+    references[:80, :2], references[80:, 2:] = answers[0].references, answers[1].references
+    sides = []
+    for first, second in (answers[:2], answers[2:]):
+        side = np.zeros((160, 4))
+        side[:80, :2], side[80:, 2:] = first.predictions, second.predictions
+        sides.append(side)
+    speakers = [*answers[0].speaker_ids, *answers[1].speaker_ids]
+    expected = paired_regression_bootstrap(references, *sides, groups=speakers, num_resamples=400, seed=0)["ccc"][
+        "mean"
+    ]
+    assert (result.low, result.high) == pytest.approx((expected["low"], expected["high"]), abs=1e-9)
+
+
 def test_several_tasks_are_compared_by_their_mean_score(compare):
     runs = [*seeds("a", 1, 2, **BOTH, right=0.8), *seeds("b", 1, 2, **BOTH, right=0.5)]
     result, (first, second), _ = compare(*runs, metric="mean_score")

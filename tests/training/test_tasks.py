@@ -93,7 +93,8 @@ def test_config_tasks_carry_class_weights_of_their_task_only():
         ({"tasks": {"a": {"label": "label", "targets": ["age"]}}}, {}, "tasks: a: expected {targets"),
         ({"tasks": {"a": {"label": "label", "wieght": 1}}}, {}, "'wieght'"),
         ({"tasks": {"a": {"label": "label", "weight": 0}}}, {}, "expected a weight of more than 0"),
-        ({"tasks": {"a/b": {"label": "label"}}}, {}, "slash"),
+        ({"tasks": {"a/b": {"label": "label"}}}, {}, "tasks: a/b: a task's name"),
+        ({"tasks": {"a b": {"label": "label"}}}, {}, "tasks: a b: a task's name"),
         ({"tasks": {"a": {"targets": ["age", "age"]}}}, {}, "twice"),
     ],
 )

@@ -6,6 +6,9 @@ from .arguments import EvaluateArguments
 from .classify import classify_clips
 from .corruptions import CORRUPTIONS
 from .detect_arguments import DetectArguments
+from .embed import embed_clips
+from .embedding_arguments import EmbeddingArguments
+from .embeddings import EmbeddingResult, score_model_embeddings
 from .evaluation import EvaluationResult, evaluate
 from .group_columns import group_columns
 from .group_report import group_report
@@ -22,6 +25,8 @@ __all__ = [
     "Classifier",
     "DetectArguments",
     "DetectionResult",
+    "EmbeddingArguments",
+    "EmbeddingResult",
     "EvaluateArguments",
     "EvaluationResult",
     "LabelMap",
@@ -31,6 +36,7 @@ __all__ = [
     "RobustnessReport",
     "choose_operating_point",
     "classify_clips",
+    "embed_clips",
     "evaluate",
     "group_columns",
     "group_report",
@@ -38,6 +44,7 @@ __all__ = [
     "make_label_map",
     "read_label_map",
     "robustness_report",
+    "score_model_embeddings",
     "write_groups",
     "write_robustness",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..data import SPLITS
-from ..training.arguments import ArgumentsError, _as_mapping
+from ..training.arguments import ArgumentsError, as_mapping
 from .corruptions import CORRUPTIONS
 from .label_map import UNMAPPED_ANSWERS, UNMAPPED_CLIPS
 
@@ -156,7 +156,7 @@ class EvaluateArguments:
 
     def _check_reports(self) -> None:
         """Check the options of both reports."""
-        self.robustness_severities = _as_mapping("robustness_severities", self.robustness_severities)
+        self.robustness_severities = as_mapping("robustness_severities", self.robustness_severities)
         if self.robustness_conditions is not None:
             self.robustness_conditions = _split_at_commas(self.robustness_conditions)
         if self.by is not None:

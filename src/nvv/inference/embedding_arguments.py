@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from ..metrics import SCORE_NAMES
 from ..training.arguments import ArgumentsError
-from ..training.embedding_plots import PROJECTIONS
-from ..training.embedding_scores import C_VALUES, NUMBERS_OF_NEIGHBOURS
+from .embedding_plots import PROJECTIONS
+from .embedding_scores import C_VALUES, NUMBERS_OF_NEIGHBOURS
 
 __all__ = ["EmbeddingArguments"]
 

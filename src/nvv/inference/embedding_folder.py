@@ -18,10 +18,10 @@ from pyarrow import parquet
 
 from ..files import replaced_when_complete, write_text
 from ..training.checkpoints import OutputFolderError
-from ..training.embedding_plots import write_embedding_plot
-from ..training.embedding_scores import EmbeddedSplit
-from ..training.embedding_tables import embedding_score_rows, embedding_scores_text
 from ..training.results import METRICS_FILE, to_plain
+from .embedding_plots import write_embedding_plot
+from .embedding_scores import EmbeddedSplit
+from .embedding_tables import embedding_score_rows, embedding_scores_text
 from .model_facts import CONFIG
 
 __all__ = [

@@ -1,6 +1,6 @@
 """A model's embeddings of a corpus: computed, scored by simple classifiers, drawn, and written to a folder.
 
-Models come from the neighbour `load`, embeddings from `embed`, scores from `nvv.training.embedding_scores`, the folder
+Models come from the neighbour `load`, embeddings from `embed`, scores from the neighbour `embedding_scores`, the folder
 is `embedding_folder`'s. Own work.
 """
 
@@ -24,8 +24,6 @@ from ..training.arguments import AUGMENTATION_FIELDS, TASK_FIELDS, ArgumentsErro
 from ..training.config_files import resolved_config
 from ..training.corpus import RunCorpus, load_run_corpus
 from ..training.dataset import ClipDataset, evenly_taken
-from ..training.embedding_plots import projection_or_default
-from ..training.embedding_scores import EmbeddedSplit, score_embeddings
 from ..training.provenance import git_commit, package_versions
 from ..training.steps import blaming, device_in_words, public_name
 from ..training.tasks import TaskSpec
@@ -33,6 +31,8 @@ from .device import compute_device
 from .embed import embed_clips, untuned_model
 from .embedding_arguments import EmbeddingArguments
 from .embedding_folder import check_folder, write_embedding_folder
+from .embedding_plots import projection_or_default
+from .embedding_scores import EmbeddedSplit, score_embeddings
 from .evaluation import default_output_dir as evaluation_dir
 from .load import Classifier, ModelError, load_classifier
 from .report_facts import RANDOM_WEIGHTS, SYNTHETIC_SOUNDS

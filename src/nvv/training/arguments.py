@@ -38,7 +38,7 @@ def _check_choice(name: str, value: Any, *, allowed: Collection[str]) -> None:
         raise ArgumentsError(f"{name}: expected one of {', '.join(allowed)}; found {value!r}.")
 
 
-def _as_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any] | None:
+def as_mapping(name: str, value: dict[str, Any] | str | None) -> dict[str, Any] | None:
     """Read nested settings, which the command line gives as JSON text.
 
     Raises:
@@ -180,7 +180,7 @@ class ModelArguments:
         _check_number("max_seconds", self.max_seconds, above=0)
         _check_number("padding_seconds", self.padding_seconds, above=0)
         self._check_head()
-        self.spec_augment = _as_mapping("spec_augment", self.spec_augment)
+        self.spec_augment = as_mapping("spec_augment", self.spec_augment)
         if self.spec_augment is not None and not self.apply_spec_augment:
             raise ArgumentsError(
                 "spec_augment: has no effect without apply_spec_augment: true; set that too or leave it out."
@@ -328,8 +328,8 @@ class DataArguments:
         _check_number("max_evaluation_clips", self.max_evaluation_clips, above=1, inclusive=True)
         _check_number("decoded_audio_mebibytes", self.decoded_audio_mebibytes, above=0, inclusive=True)
         _check_number("mixup_alpha", self.mixup_alpha, above=0, inclusive=True)
-        self.tasks = _as_mapping("tasks", self.tasks)
-        self.augment = _resolved_augmentation(_as_mapping("augment", self.augment))
+        self.tasks = as_mapping("tasks", self.tasks)
+        self.augment = _resolved_augmentation(as_mapping("augment", self.augment))
         self._check_tasks()
 
     def _check_tasks(self) -> None:

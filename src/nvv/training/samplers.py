@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from .arguments import ArgumentsError
 from .class_batches import class_balanced_batches
 
 _BATCHES_PER_BLOCK = 20
@@ -35,7 +36,8 @@ class TrainingSampler(torch.utils.data.Sampler):
         labels: class index of each clip (clips,), below 0 where missing; for `class_balanced`, and needed there.
 
     Raises:
-        ValueError: if `class_balanced` lacks the labels, they are not whole numbers, one for each clip, or all missing.
+        ArgumentsError: if `class_balanced` lacks the labels, they are not whole numbers, one for each clip, or all are
+            missing.
 
     Example:
         >>> list(TrainingSampler([3, 1, 2], strategy="sequential", batch_size=2, seed=0))
@@ -94,15 +96,17 @@ class TrainingSampler(torch.utils.data.Sampler):
 def _checked(labels: ArrayLike | None, *, num_clips: int) -> np.ndarray:
     """Return the labels that classes are balanced by (clips,)."""
     if labels is None:
-        raise ValueError("labels: class_balanced needs the class of each clip; found none.")
+        raise ArgumentsError("train_sampling_strategy: class_balanced needs the class of each clip; found none.")
     values = np.asarray(labels)
     if values.shape != (num_clips,) or not np.issubdtype(values.dtype, np.integer):
-        raise ValueError(
-            f"labels: class_balanced needs one class index for each of the {num_clips} clips, found {values.dtype} of "
-            f"shape {values.shape}. Choose another train_sampling_strategy for targets that are no classes."
+        raise ArgumentsError(
+            f"train_sampling_strategy: class_balanced needs one class index for each of the {num_clips} clips, found "
+            f"{values.dtype} of shape {values.shape}. Choose another one for targets that are no classes."
         )
     if (values < 0).all():
-        raise ValueError("labels: class_balanced needs clips with a class, and every label is missing.")
+        raise ArgumentsError(
+            "train_sampling_strategy: class_balanced needs clips with a class; every label is missing."
+        )
     return values
 
 

@@ -7,6 +7,7 @@ with `tasks` any number of regressions and classifications from one backbone. Ho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ TARGETS_TASK = "targets"
 
 _REGRESSION_LOSSES = ("ccc", "mse")
 _CLASSIFICATION_LOSSES = ("cross_entropy", "focal")
+_NAME = re.compile(r"\w[\w.-]*")
 _TASK_KEYS = ("targets", "label", "loss", "weight")
 
 
@@ -97,8 +99,8 @@ def _described(data: DataArguments, model: ModelArguments) -> dict[str, dict[str
 def _make_task(name: str, task: Any, splits: Mapping[str, datasets.Dataset]) -> TaskSpec:
     """Make one task, checking what was said of it."""
     where = f"tasks: {name}"
-    if "/" in name:
-        raise ArgumentsError(f"{where}: a task's name cannot hold a slash, which joins it with its outputs.")
+    if not _NAME.fullmatch(name):
+        raise ArgumentsError(f"{where}: a task's name stands in file names: letters, digits, and . _ - within it.")
     if not isinstance(task, dict) or ("targets" in task) == ("label" in task):
         raise ArgumentsError(
             f"{where}: expected {{targets: [column, …]}} or {{label: column}}, with loss and weight if wanted; found "

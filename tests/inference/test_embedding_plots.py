@@ -9,10 +9,10 @@ from matplotlib.image import imread
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import KNeighborsClassifier
 
-from nvv.training import embedding_plots
+from nvv.inference import embedding_plots
+from nvv.inference.embedding_plots import project, projection_or_default, write_embedding_plot
+from nvv.inference.embedding_scores import EmbeddedSplit
 from nvv.training.arguments import ArgumentsError
-from nvv.training.embedding_plots import project, projection_or_default, write_embedding_plot
-from nvv.training.embedding_scores import EmbeddedSplit
 
 
 def _split(name, num_clips, *, num_labels=3, size=8, seed=0):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from nvv.training.embedding_tables import embedding_score_rows, embedding_scores_text
+from nvv.inference.embedding_tables import embedding_score_rows, embedding_scores_text
 
 
 def _score(value):

@@ -7,8 +7,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, normalize
 
+from nvv.inference.embedding_scores import CLASSIFIERS, EmbeddedSplit, class_centroids, score_embeddings
 from nvv.training.arguments import ArgumentsError
-from nvv.training.embedding_scores import CLASSIFIERS, EmbeddedSplit, class_centroids, score_embeddings
 from nvv.training.predictions import ResultsError
 
 LABELS = ["laugh", "sigh", "cough"]

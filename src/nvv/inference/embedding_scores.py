@@ -4,7 +4,7 @@ Three of them, from the least to the most that is fitted: the nearest class cent
 linear probe. All are fitted on the training clips; validation chooses the number of neighbours and the strength of
 regularization, and is scored, as is test, with the intervals of `split_scores`. Angles, not distances, say what is
 near. Embeddings that are not made for that (their numbers have other means and scales) are first standardised by the
-training clips. What embeds is left to `nvv.inference.embed`, tables to the neighbour `embedding_tables`. The measures
+training clips. What embeds is left to the neighbour `embed`, tables to the neighbour `embedding_tables`. The measures
 follow the audEERING report (centroids) and Khosla et al. 2020 (linear probe); own work around scikit-learn.
 """
 
@@ -23,8 +23,8 @@ from sklearn.preprocessing import StandardScaler, normalize
 
 from ..baselines.classifiers import LabelledFeatures, fit_classifier
 from ..metrics import classification_scores
-from .answers import MISSING_CLASS, ResultsError, SplitPredictions
-from .split_scores import split_results
+from ..training.answers import MISSING_CLASS, ResultsError, SplitPredictions
+from ..training.split_scores import split_results
 
 __all__ = [
     "CLASSIFIERS",

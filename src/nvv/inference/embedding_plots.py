@@ -22,9 +22,9 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import normalize
 
-from .arguments import ArgumentsError
+from ..training.arguments import ArgumentsError
+from ..training.plot_style import GREY, INK, save_figure
 from .embedding_scores import EmbeddedSplit
-from .plot_style import GREY, INK, save_figure
 
 __all__ = ["PROJECTIONS", "project", "projection_or_default", "write_embedding_plot"]
 
