@@ -150,6 +150,7 @@ def test_of_many_groups_the_lowest_and_highest_are_shown(classes, tmp_path):
     column = GroupColumn(name="speaker", groups={"test": speakers}, order=sorted(set(speakers)))
     (one,) = _report(classes, column, speaker_ids=speakers)
     assert one.report["resampled"] == "clip"  # each group is one speaker
+    assert set(one.small.values()) == {"fewer than 30 clips"}
     text = group_markdown({"test": [one]}, facts=FACTS)
     assert "Of 40 groups the 24 lowest and highest are shown" in text
     shown = [line.split(" | ")[0][2:] for line in text.splitlines() if line.startswith("| S")]

@@ -156,9 +156,10 @@ def test_script_writes_the_tree_and_says_what_is_wrong(tmp_path, monkeypatch, ca
 @pytest.mark.slow
 def test_small_recipe_learns_the_computed_targets(tmp_path):
     # The targets follow from pitch, noise, beats and brightness: 0 is what a model that hears nothing scores.
-    tree = write_synthetic_hume_vb(tmp_path / "tree", num_clips=(120, 40, 60))
+    tree = write_synthetic_hume_vb(tmp_path / "tree", num_clips=(96, 24, 60))
     files = [str(RECIPES / "hume_vb" / name) for name in ("two.yaml", "small.yaml")]
-    options = ["--data_dir", str(tree), "--data_cache_dir", str(tmp_path / "cache"), "--num_train_epochs", "8"]
+    options = ["--num_backbone_layers", "1", "--per_device_train_batch_size", "8"]
+    options += ["--data_dir", str(tree), "--data_cache_dir", str(tmp_path / "cache"), "--num_train_epochs", "6"]
     result = train(parse_arguments([*files, *options, "--output_dir", str(tmp_path / "run"), "--disable_tqdm", "true"]))
     score = result.metrics["splits"]["test"]["scores"]["ccc"]
     assert score["low"] > 0.2

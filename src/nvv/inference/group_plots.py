@@ -70,7 +70,11 @@ def write_group_plot(
     for one, scores, row in zip(reports, drawn, panels, strict=True):
         for axes, score in zip(row, scores, strict=False):
             title = f"{one.by}, {one.task}" if several else one.by
-            alike = [other for other in reports if other.task == one.task]
+            # Single speakers spread over the whole axis; other groups would be squeezed beside them.
+            is_crowded = len(one.order) > _MAX_SHOWN
+            alike = [
+                other for other in reports if other.task == one.task and (len(other.order) > _MAX_SHOWN) == is_crowded
+            ]
             _draw(axes, one, score=score, title=title, limits=_limits(alike, score=score))
         for axes in row[len(scores) :]:
             axes.set_visible(False)
@@ -79,9 +83,10 @@ def write_group_plot(
             Line2D([], [], color=BLUE, marker="o", label="group, 95 % interval"),
             Line2D([], [], color=BLUE, marker="o", markerfacecolor="white", label="few clips or speakers"),
             Line2D([], [], color=INK, linestyle="--", label="all clips"),
+            *([Line2D([], [], color=ORANGE, linestyle=":", label="no shift")] if num_columns > 1 else []),
         ],
         loc="outside lower center",
-        ncols=3,
+        ncols=4,
         fontsize=9,
         frameon=False,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,7 +149,7 @@ def _task_groups(
         order=[name for name in column.order if report["groups"].get(name, {}).get("scores")],
         overall=overall,
         report=report,
-        small={name: text for name, group in report["groups"].items() if (text := _said_of_small(group))},
+        small=_small_groups(report),
         gaps_are_small=not has_two,
         num_resamples=num_resamples,
     )
@@ -168,11 +167,18 @@ def _mean_shift(answers: AnsweredTask) -> float:
     return float(np.nanmean(differences[:, known], axis=0).mean())
 
 
-def _said_of_small(group: Mapping[str, Any]) -> str:
-    """Say that a group is too small to say much of, or nothing."""
-    few = []
-    if group["num_clips"] < MIN_CLIPS:
-        few.append(f"fewer than {MIN_CLIPS} clips")
-    if group["num_speakers"] is not None and group["num_speakers"] < MIN_SPEAKERS:
-        few.append(f"fewer than {MIN_SPEAKERS} speakers")
-    return " and ".join(few)
+def _small_groups(report: GroupReport) -> dict[str, str]:
+    """Say of which groups too little is known to say much, and why."""
+    groups = report["groups"]
+    # Where each group is one speaker, that is no shortcoming of theirs.
+    are_speakers = all(group["num_speakers"] == 1 for group in groups.values())
+    said = {}
+    for name, group in groups.items():
+        few = []
+        if group["num_clips"] < MIN_CLIPS:
+            few.append(f"fewer than {MIN_CLIPS} clips")
+        if group["num_speakers"] is not None and group["num_speakers"] < MIN_SPEAKERS and not are_speakers:
+            few.append(f"fewer than {MIN_SPEAKERS} speakers")
+        if few:
+            said[name] = " and ".join(few)
+    return said

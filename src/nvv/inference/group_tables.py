@@ -149,7 +149,8 @@ def _section(one: TaskGroups) -> list[str]:
 
 def _table(one: TaskGroups, shown: Sequence[str]) -> list[str]:
     names, main = one.score_names, one.score_names[0]
-    with_speakers = any(one.report["groups"][group]["num_speakers"] is not None for group in shown)
+    # Where each group is one speaker the column would say nothing.
+    with_speakers = any((one.report["groups"][group]["num_speakers"] or 0) > 1 for group in one.order)
     has_notes = any(group in one.small for group in shown)
     header = [one.by, "clips", *(["speakers"] if with_speakers else []), *(score_title(name) for name in names)]
     header += [f"{score_title(main)} minus others'", *(["note"] if has_notes else [])]
