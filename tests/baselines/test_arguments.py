@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 
 from nvv.baselines import BaselineArguments
+from nvv.configuration_nvv import NvvConfig
 from nvv.training.arguments import ArgumentsError, DataArguments, ModelArguments, NvvTrainingArguments
 from nvv.training.config_files import parse_groups
+from nvv.training.scores import selection_metric
 
 
 def test_pairs_are_all_baselines_when_nothing_is_chosen():
@@ -55,7 +57,10 @@ def test_arguments_are_read_from_the_command_line():
 
 def test_shared_fields_have_the_defaults_that_training_has():
     baseline, training = BaselineArguments(), NvvTrainingArguments(output_dir="unused")
-    for name in ("seed", "class_balanced_loss", "num_bootstrap_resamples", "metric_for_best_model"):
+    for name in ("seed", "class_balanced_loss", "num_bootstrap_resamples"):
         assert getattr(baseline, name) == getattr(training, name), name
+    # What `auto` means for classes, which is all that baselines learn.
+    assert baseline.metric_for_best_model == selection_metric(NvvConfig())
+    assert BaselineArguments(metric_for_best_model="auto").metric_for_best_model == selection_metric(NvvConfig())
     assert baseline.max_seconds == ModelArguments().max_seconds
     assert not {field.name for field in dataclasses.fields(BaselineArguments)} & set(vars(DataArguments()))

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ..metrics import SCORE_NAMES
-from ..training.arguments import ArgumentsError
+from ..training.arguments import AUTOMATIC_METRIC, ArgumentsError
 
 FEATURES = ("duration", "mfcc", "egemaps", "compare")
 GUESSING = ("majority", "random")
@@ -72,6 +72,8 @@ class BaselineArguments:
         """Check every field, and that the features are used."""
         _check_choices("features", self.features, allowed=FEATURES)
         _check_choices("classifiers", self.classifiers, allowed=CLASSIFIERS)
+        if self.metric_for_best_model == AUTOMATIC_METRIC:
+            self.metric_for_best_model = "macro_f1"  # of classes, which are all that is learned here
         _check_choices("metric_for_best_model", [self.metric_for_best_model], allowed=SCORE_NAMES)
         if not self.c_values or min(self.c_values) <= 0 or len(set(self.c_values)) < len(self.c_values):
             raise ArgumentsError(f"c_values: expected different numbers above 0, found {self.c_values!r}.")

@@ -9,12 +9,13 @@ from ..data import SPLITS
 from ..training.arguments import ArgumentsError, as_mapping
 from .corruptions import CORRUPTIONS
 from .label_map import UNMAPPED_ANSWERS, UNMAPPED_CLIPS
+from .pass_arguments import PassArguments
 
 __all__ = ["EvaluateArguments"]
 
 
 @dataclass
-class EvaluateArguments:
+class EvaluateArguments(PassArguments):
     """Which model, on which splits, and how its labels are read.
 
     Raises:
@@ -27,9 +28,6 @@ class EvaluateArguments:
             "help": "The classifier: a run's folder, a checkpoint in one (runs/x/checkpoint-120), any folder or Hub id "
             "with a repository of nvv or with an audio classifier of transformers."
         },
-    )
-    model_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the model on the Hub; none: its main branch."}
     )
     trust_remote_code: bool = field(
         default=False,
@@ -70,24 +68,6 @@ class EvaluateArguments:
             "transformers."
         },
     )
-    max_batch_seconds: float | None = field(
-        default=None,
-        metadata={
-            "help": "Seconds of audio in a batch at most, padding included; none: what suits the device. Changes "
-            "speed only."
-        },
-    )
-    bf16: bool = field(
-        default=False, metadata={"help": "Compute in bfloat16 throughout: faster on most devices, and less exact."}
-    )
-    device: str | None = field(
-        default=None,
-        metadata={"help": "Where to compute: cpu, cuda, cuda:1 …; none: the accelerator, where there is one."},
-    )
-    num_workers: int | None = field(
-        default=None, metadata={"help": "Threads that decode ahead; none: one a processor, at most eight."}
-    )
-    num_bootstrap_resamples: int = field(default=1000, metadata={"help": "Bootstrap resamples behind each interval."})
     only_present_targets: bool = field(
         default=False,
         metadata={
@@ -132,19 +112,13 @@ class EvaluateArguments:
 
     def __post_init__(self) -> None:
         """Check every field that has a bounded set of values."""
+        super().__post_init__()
         if not self.model:
             raise ArgumentsError("model: expected a folder or a Hub id, found nothing. Pass --model runs/NAME.")
         if not self.splits or not set(self.splits) <= set(SPLITS) or len(set(self.splits)) < len(self.splits):
             raise ArgumentsError(f"splits: expected some of {', '.join(SPLITS)}, each once; found {self.splits!r}.")
-        for name in ("max_seconds", "max_batch_seconds"):
-            if getattr(self, name) is not None and getattr(self, name) <= 0:
-                raise ArgumentsError(f"{name}: expected more than 0, found {getattr(self, name)!r}.")
-        if self.num_workers is not None and self.num_workers < 0:
-            raise ArgumentsError(f"num_workers: expected 0 or more, found {self.num_workers!r}.")
-        if self.num_bootstrap_resamples < 1:
-            raise ArgumentsError(
-                f"num_bootstrap_resamples: expected at least 1, found {self.num_bootstrap_resamples!r}."
-            )
+        if self.max_seconds is not None and self.max_seconds <= 0:
+            raise ArgumentsError(f"max_seconds: expected more than 0, found {self.max_seconds!r}.")
         self._check_reports()
         for name, allowed in (("unmapped_clips", UNMAPPED_CLIPS), ("unmapped_answers", UNMAPPED_ANSWERS)):
             if getattr(self, name) not in allowed:

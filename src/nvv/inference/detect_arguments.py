@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..metrics.thresholds import FIXED_THRESHOLDS, ThresholdError, ThresholdRule
 from ..training.arguments import ArgumentsError
+from .pass_arguments import PassArguments
 
 __all__ = ["DetectArguments"]
 
@@ -13,7 +14,7 @@ _RULE_FIELDS = ("wanted_precision", "wanted_recall", "max_false_positives")
 
 
 @dataclass
-class DetectArguments:
+class DetectArguments(PassArguments):
     """Which model, which label, by which rule its threshold is chosen, and where that is written.
 
     Raises:
@@ -64,32 +65,14 @@ class DetectArguments:
             "model's, and remove those."
         },
     )
-    model_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of a model on the Hub; none: its main branch."}
-    )
     trust_remote_code: bool = field(
         default=False,
         metadata={"help": "Run the code that comes with a model of another project. Never needed for those of nvv."},
-    )
-    max_batch_seconds: float | None = field(
-        default=None,
-        metadata={
-            "help": "Seconds of audio in a batch at most, padding included; none: what suits the device. Changes "
-            "speed only."
-        },
     )
     bf16: bool = field(
         default=False,
         metadata={"help": "Compute in bfloat16 throughout. The threshold is then for a model that does so, too."},
     )
-    device: str | None = field(
-        default=None,
-        metadata={"help": "Where to compute: cpu, cuda, cuda:1 …; none: the accelerator, where there is one."},
-    )
-    num_workers: int | None = field(
-        default=None, metadata={"help": "Threads that decode ahead; none: one a processor, at most eight."}
-    )
-    num_bootstrap_resamples: int = field(default=1000, metadata={"help": "Bootstrap resamples behind each interval."})
     output_dir: str | None = field(
         default=None, metadata={"help": "Where to write the report; none: runs/detect_LABEL_MODEL_CORPUS."}
     )
@@ -99,6 +82,7 @@ class DetectArguments:
 
     def __post_init__(self) -> None:
         """Check every field that has a bounded set of values."""
+        super().__post_init__()
         for name, example in (("model", "runs/NAME"), ("label", "laughing")):
             if not getattr(self, name):
                 raise ArgumentsError(f"{name}: expected a name, found nothing. Pass --{name} {example}.")
@@ -107,14 +91,6 @@ class DetectArguments:
             raise ArgumentsError(f"thresholds: expected numbers between 0 and 1, found {self.thresholds!r}.")
         if self.replace_operating_points and not (self.calibrate and self.store_in_model):
             raise ArgumentsError("replace_operating_points: has no effect without calibrate and store_in_model.")
-        if self.max_batch_seconds is not None and self.max_batch_seconds <= 0:
-            raise ArgumentsError(f"max_batch_seconds: expected more than 0, found {self.max_batch_seconds!r}.")
-        if self.num_workers is not None and self.num_workers < 0:
-            raise ArgumentsError(f"num_workers: expected 0 or more, found {self.num_workers!r}.")
-        if self.num_bootstrap_resamples < 1:
-            raise ArgumentsError(
-                f"num_bootstrap_resamples: expected at least 1, found {self.num_bootstrap_resamples!r}."
-            )
 
     @property
     def rule(self) -> ThresholdRule:

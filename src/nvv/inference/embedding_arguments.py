@@ -8,12 +8,13 @@ from ..metrics import SCORE_NAMES
 from ..training.arguments import ArgumentsError
 from .embedding_plots import PROJECTIONS
 from .embedding_scores import C_VALUES, NUMBERS_OF_NEIGHBOURS
+from .pass_arguments import PassArguments
 
 __all__ = ["EmbeddingArguments"]
 
 
 @dataclass
-class EmbeddingArguments:
+class EmbeddingArguments(PassArguments):
     """Which model, how its embeddings are scored and drawn, and where that is written.
 
     Raises:
@@ -26,9 +27,6 @@ class EmbeddingArguments:
             "help": "A model of nvv: a run's folder, a checkpoint in one (runs/x/checkpoint-120), or a Hub id. Models "
             "with the head `embedding` were trained for this; of others what their last layers read is taken."
         },
-    )
-    model_revision: str | None = field(
-        default=None, metadata={"help": "Branch, tag or commit of the model on the Hub; none: its main branch."}
     )
     untuned: bool = field(
         default=False,
@@ -56,24 +54,6 @@ class EmbeddingArguments:
         },
     )
     max_plot_clips: int = field(default=5000, metadata={"help": "Clips of each split that are drawn at most."})
-    max_batch_seconds: float | None = field(
-        default=None,
-        metadata={
-            "help": "Seconds of audio in a batch at most, padding included; none: what suits the device. Changes "
-            "speed only."
-        },
-    )
-    bf16: bool = field(
-        default=False, metadata={"help": "Compute in bfloat16 throughout: faster on most devices, and less exact."}
-    )
-    device: str | None = field(
-        default=None,
-        metadata={"help": "Where to compute: cpu, cuda, cuda:1 …; none: the accelerator, where there is one."},
-    )
-    num_workers: int | None = field(
-        default=None, metadata={"help": "Threads that decode ahead; none: one a processor, at most eight."}
-    )
-    num_bootstrap_resamples: int = field(default=1000, metadata={"help": "Bootstrap resamples behind each interval."})
     seed: int = field(default=0, metadata={"help": "Of the resamples and of the projection."})
     output_dir: str | None = field(
         default=None, metadata={"help": "Where to write the results; none: runs/embeddings_MODEL_CORPUS."}
@@ -84,6 +64,7 @@ class EmbeddingArguments:
 
     def __post_init__(self) -> None:
         """Check every field that has a bounded set of values."""
+        super().__post_init__()
         if not self.model:
             raise ArgumentsError("model: expected a folder or a Hub id, found nothing. Pass --model runs/NAME.")
         if self.metric_for_best_model not in SCORE_NAMES:
@@ -96,9 +77,6 @@ class EmbeddingArguments:
         for name in ("numbers_of_neighbours", "c_values"):
             if not getattr(self, name) or min(getattr(self, name)) <= 0:
                 raise ArgumentsError(f"{name}: expected numbers above 0, found {getattr(self, name)!r}.")
-        for name, least in (("max_plot_clips", 1), ("num_bootstrap_resamples", 1), ("num_workers", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ArgumentsError(f"{name}: expected at least {least}, found {value!r}.")
-        if self.max_batch_seconds is not None and self.max_batch_seconds <= 0:
-            raise ArgumentsError(f"max_batch_seconds: expected more than 0, found {self.max_batch_seconds!r}.")
+        for name, least in (("max_plot_clips", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ArgumentsError(f"{name}: expected at least {least}, found {getattr(self, name)!r}.")

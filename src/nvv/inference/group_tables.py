@@ -6,18 +6,16 @@ split, column, task, group and score, with numbers as they are. Own work.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..files import replaced_when_complete, write_text
-from ..training.results import to_plain
 from .group_plots import group_plot_files, shown_groups, write_group_plot
 from .group_report import TaskGroups
 from .report_facts import ReportFacts, score_title, written
+from .report_files import write_tables
 
 __all__ = ["GROUP_FILES", "group_frame", "group_markdown", "write_groups"]
 
@@ -25,7 +23,7 @@ FORMAT_VERSION = 1
 GROUP_FILES = "groups*.*"
 """What all files of such a report are called."""
 
-_CSV, _MARKDOWN, _JSON = "groups.csv", "groups.md", "groups.json"
+_NAME = "groups"
 _MAX_TARGETS = 12
 """Tables of single targets are left out where there are more: the CSV has them."""
 
@@ -44,11 +42,13 @@ def write_groups(folder: Path, reports: Reports, *, facts: ReportFacts) -> list[
     Returns:
         The files.
     """
-    files = [folder / _CSV, folder / _MARKDOWN, folder / _JSON]
-    with replaced_when_complete(files[0]) as temporary:
-        group_frame(reports).to_csv(temporary, index=False, lineterminator="\n")
-    write_text(files[1], group_markdown(reports, facts=facts))
-    write_text(files[2], json.dumps(_plain(reports, facts=facts), indent=2, ensure_ascii=False) + "\n")
+    files = write_tables(
+        folder,
+        _NAME,
+        frame=group_frame(reports),
+        text=group_markdown(reports, facts=facts),
+        content=_content(reports, facts=facts),
+    )
     for split, name in group_plot_files(reports).items():
         files.append(write_group_plot(folder / name, reports[split], split=split, facts=facts))
     return files
@@ -212,9 +212,9 @@ def _target_table(one: TaskGroups, shown: Sequence[str], *, score: str) -> list[
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
 
 
-def _plain(reports: Reports, *, facts: ReportFacts) -> dict[str, Any]:
+def _content(reports: Reports, *, facts: ReportFacts) -> dict[str, Any]:
     """Return what the JSON file holds."""
-    content = {
+    return {
         "format_version": FORMAT_VERSION,
         **facts.recorded,
         "notes": facts.notes,
@@ -236,4 +236,3 @@ def _plain(reports: Reports, *, facts: ReportFacts) -> dict[str, Any]:
             for split, of_split in reports.items()
         },
     }
-    return to_plain(content, name=_JSON)

@@ -6,17 +6,15 @@ split, condition and score, with numbers as they are. Own work.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..files import replaced_when_complete, write_text
-from ..training.results import to_plain
 from .corruptions import CORRUPTIONS, severity_in_words
 from .report_facts import ReportFacts, is_share, score_title, written
+from .report_files import write_tables
 from .robustness import ConditionScores, RobustnessReport
 from .robustness_plots import robustness_plot_files, write_robustness_plot
 
@@ -26,7 +24,7 @@ FORMAT_VERSION = 1
 ROBUSTNESS_FILES = "robustness*.*"
 """What all files of such a report are called."""
 
-_CSV, _MARKDOWN, _JSON = "robustness.csv", "robustness.md", "robustness.json"
+_NAME = "robustness"
 _CLEAN = "clean"
 
 Reports = Mapping[str, RobustnessReport]
@@ -44,11 +42,13 @@ def write_robustness(folder: Path, reports: Reports, *, facts: ReportFacts) -> l
     Returns:
         The files.
     """
-    files = [folder / _CSV, folder / _MARKDOWN, folder / _JSON]
-    with replaced_when_complete(files[0]) as temporary:
-        robustness_frame(reports).to_csv(temporary, index=False, lineterminator="\n")
-    write_text(files[1], robustness_markdown(reports, facts=facts))
-    write_text(files[2], json.dumps(_plain(reports, facts=facts), indent=2, ensure_ascii=False) + "\n")
+    files = write_tables(
+        folder,
+        _NAME,
+        frame=robustness_frame(reports),
+        text=robustness_markdown(reports, facts=facts),
+        content=_content(reports, facts=facts),
+    )
     for split, name in robustness_plot_files(reports).items():
         files.append(write_robustness_plot(folder / name, reports[split], split=split, facts=facts))
     return files
@@ -145,9 +145,9 @@ def _change(condition: ConditionScores, *, score: str) -> str:
     return f"**{text}**" if min(ends) > 0 or max(ends) < 0 else text
 
 
-def _plain(reports: Reports, *, facts: ReportFacts) -> dict[str, Any]:
+def _content(reports: Reports, *, facts: ReportFacts) -> dict[str, Any]:
     """Return what the JSON file holds."""
-    content = {
+    return {
         "format_version": FORMAT_VERSION,
         **facts.recorded,
         "notes": facts.notes,
@@ -166,4 +166,3 @@ def _plain(reports: Reports, *, facts: ReportFacts) -> dict[str, Any]:
             for split, report in reports.items()
         },
     }
-    return to_plain(content, name=_JSON)

@@ -101,19 +101,10 @@ def paired_bootstrap(
         for name in SCORE_NAMES:
             differences[name].append(scores_a[name] - scores_b[name])
 
-    tail = (1 - confidence) / 2
     results: dict[str, PairedDifference] = {}
     for name in SCORE_NAMES:
         resampled = np.concatenate(differences[name])
-        low, high = np.quantile(resampled, [tail, 1 - tail])
-        results[name] = {
-            "a": values_a[name],
-            "b": values_b[name],
-            "difference": values_a[name] - values_b[name],
-            "low": float(low),
-            "high": float(high),
-            "p_value": two_sided_p_value(resampled),
-        }
+        results[name] = paired_difference(values_a[name], values_b[name], resampled, confidence=confidence)
     return results
 
 
@@ -126,3 +117,28 @@ def two_sided_p_value(differences: NDArray[np.float64]) -> float:
     not_above = np.count_nonzero(differences <= _ROUNDING)
     not_below = np.count_nonzero(differences >= -_ROUNDING)
     return min(1.0, 2 * (min(not_above, not_below) + 1) / (differences.size + 1))
+
+
+def paired_difference(a: float, b: float, resampled: NDArray[np.float64], *, confidence: float) -> PairedDifference:
+    """Sum up the resampled differences between two scores.
+
+    Args:
+        a: the first score on all clips.
+        b: the second.
+        resampled: first minus second in each resample (resamples,), NaN where a resample held no reference.
+        confidence: share of resamples inside the interval, in (0, 1).
+    """
+    known = resampled[~np.isnan(resampled)]
+    if not known.size:
+        # A handful of references may be in no resample at all; then nothing is known but the scores themselves.
+        known = np.array([a - b])
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return {
+        "a": a,
+        "b": b,
+        "difference": a - b,
+        "low": float(low),
+        "high": float(high),
+        "p_value": two_sided_p_value(known),
+    }

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .joint import JointTask, joint_summands
-from .paired import PairedDifference, two_sided_p_value
+from .paired import PairedDifference, paired_difference
 from .regression import mean_over_targets
 from .resampling import check_resampling, resampled_sums
 
@@ -64,17 +64,4 @@ def paired_joint_bootstrap(
     differences = mean_over_targets(score_first(sums[:, : first.shape[1]])) - mean_over_targets(
         score_second(sums[:, first.shape[1] :])
     )
-    known = differences[~np.isnan(differences)]
-    if not known.size:
-        # A handful of references may be in no resample at all; then nothing is known but the scores themselves.
-        known = np.array([a - b])
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
-    return {
-        "a": a,
-        "b": b,
-        "difference": a - b,
-        "low": float(low),
-        "high": float(high),
-        "p_value": two_sided_p_value(known),
-    }
+    return paired_difference(a, b, differences, confidence=confidence)

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from .paired import PairedDifference, two_sided_p_value
+from .paired import PairedDifference, paired_difference
 from .regression import REGRESSION_SCORE_NAMES, clip_sums, mean_over_targets, regression_scores, scores_from_sums
 from .resampling import check_resampling, resampled_sums
 
@@ -84,28 +84,10 @@ def paired_regression_bootstrap(
         a, b = (value[name] for value in values)
         means = mean_over_targets(first) - mean_over_targets(second)
         compared[name] = {
-            "mean": _difference(a["mean"], b["mean"], means, confidence=confidence),
+            "mean": paired_difference(a["mean"], b["mean"], means, confidence=confidence),
             "per_target": [
-                None if value is None else _difference(value, other, column, confidence=confidence)
+                None if value is None else paired_difference(value, other, column, confidence=confidence)
                 for value, other, column in zip(a["per_target"], b["per_target"], (first - second).T, strict=True)
             ],
         }
     return compared
-
-
-def _difference(a: float, b: float, resampled: NDArray[np.float64], *, confidence: float) -> PairedDifference:
-    """Sum up the resampled differences (resamples,), NaN where a resample held no reference."""
-    known = resampled[~np.isnan(resampled)]
-    if not known.size:
-        # A handful of references may be in no resample at all; then nothing is known but the scores themselves.
-        known = np.array([a - b])
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(known, [tail, 1 - tail])
-    return {
-        "a": a,
-        "b": b,
-        "difference": a - b,
-        "low": float(low),
-        "high": float(high),
-        "p_value": two_sided_p_value(known),
-    }

@@ -20,13 +20,21 @@ from ..data import CorpusError, list_corpora
 from ..loading_nvv import load_feature_extractor
 from ..modeling_nvv import NvvForAudioClassification
 from ..processors import available_processors
-from .arguments import CONTRASTIVE_LOSS, ArgumentsError, DataArguments, ModelArguments, NvvTrainingArguments
+from .arguments import (
+    AUTOMATIC_METRIC,
+    CONTRASTIVE_LOSS,
+    ArgumentsError,
+    DataArguments,
+    ModelArguments,
+    NvvTrainingArguments,
+)
 from .augmenting import make_augmentation
 from .checkpoints import checkpoint_to_resume, prepare_output_folder
 from .config_files import RESOLVED_CONFIG_NAME, resolved_config
 from .corpus import RunCorpus, load_run_corpus
 from .dataset import ClipDataset, class_balancing_weights, evenly_taken
 from .results import RunFacts
+from .scores import selection_metric
 from .tasks import TaskSpec, config_tasks, make_tasks
 from .trainable import TrainableParameters
 
@@ -316,6 +324,7 @@ def run_facts(
     """
     config = model.config
     everything = resolved_config(groups.values())
+    is_automatic = training.metric_for_best_model == AUTOMATIC_METRIC
     return RunFacts(
         corpus=corpus.facts,
         corpus_config=corpus.protocol,
@@ -335,7 +344,7 @@ def run_facts(
         best_step=best_step,
         best_epoch=best_epoch,
         best_validation_score=best_validation_score,
-        selection_metric=training.metric_for_best_model,
+        selection_metric=selection_metric(config) if is_automatic else training.metric_for_best_model,
         timing={**(timing or {}), "processes": training.world_size},
     )
 
