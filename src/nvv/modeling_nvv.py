@@ -177,6 +177,7 @@ class NvvForAudioClassification(PreTrainedModel):
         states, frame_mask = self.encode(input_values, attention_mask)
         return self.head(states, frame_mask, with_embeddings=True)[1]
 
+    @torch.no_grad()
     def detect(
         self,
         input_values: torch.Tensor,

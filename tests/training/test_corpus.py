@@ -12,6 +12,7 @@ import yaml
 from nvv.audio import AudioError
 from nvv.data import CorpusError, SplitError, manifest_digest, speaker_split
 from nvv.data.synthetic_hume_vb import write_synthetic_hume_vb
+from nvv.hub.dataset_repository import prepare_corpus
 from nvv.training.arguments import ArgumentsError, DataArguments
 from nvv.training.checkpoints import OutputFolderError
 from nvv.training.config_files import parse_arguments
@@ -392,3 +393,11 @@ def test_metadata_is_there_when_asked_for(own_csv, corpus_folder):
     assert "who" not in load_run_corpus(data).splits["test"].column_names
     prepared = load_run_corpus(DataArguments(corpus=str(corpus_folder)), metadata_columns=["speaker_id"])
     assert "speaker_id" in prepared.splits["test"].column_names
+
+
+def test_prepared_tasks_are_a_corpus_of_ours_when_no_protocol_is_named(tmp_path):
+    tree = write_synthetic_hume_vb(tmp_path / "tree", num_clips=(6, 4, 4))
+    prepare_corpus("hume_vb", data_dir=tree, output_dir=tmp_path / "hume_vb")
+    corpus = load_run_corpus(DataArguments(corpus=str(tmp_path / "hume_vb"), target_columns=["Awe"]))
+    assert corpus.protocol == "high"  # the corpus's default
+    assert corpus.splits["train"].num_rows == 6

@@ -20,8 +20,10 @@ from ..data.own_splits import OWN_PROTOCOLS
 from ..data.synthetic_hume_vb import MARKER as SYNTHETIC_MARKER
 from .arguments import COLUMN_FIELDS, ArgumentsError, DataArguments
 
-# Configs by which a repository shows that `nvv prepare` wrote it.
+# Configs by which a repository shows that `nvv prepare` wrote it: one of these is among them, or there are no others than
+# the tasks of Hume-VB, which has no such protocols.
 _PREPARED_CONFIGS = {"speaker", "official", "stratified"}
+_TASK_CONFIGS = {"high", "two", "culture", "type", "joint"}
 
 VOC2VEC_PROTOCOLS = tuple(f"voc2vec_fold_{fold}" for fold in range(10))
 """Ten random folds by voc2vec's published rule: what is held out chooses the checkpoint and is the test too."""
@@ -141,7 +143,7 @@ def fold_protocols(data: DataArguments) -> list[str]:
         protocols = list(corpus_builder(data.corpus).builder_configs)
     else:
         protocols = [] if data.corpus_config else config_names(data.corpus, revision=data.corpus_revision)
-        if not _PREPARED_CONFIGS & set(protocols):
+        if not _is_prepared(protocols):
             protocols = list(OWN_PROTOCOLS)
     folds = [name for name in protocols if name.startswith("fold_")]
     if not folds:
@@ -196,7 +198,7 @@ def _config_of(data: DataArguments, *, is_ours: bool) -> str | None:
         configs, default = list(builder.builder_configs), builder.DEFAULT_CONFIG_NAME
     else:
         configs = [] if data.corpus_config else config_names(data.corpus, revision=data.corpus_revision)
-        if asked not in configs and not _PREPARED_CONFIGS & set(configs):
+        if asked not in configs and not _is_prepared(configs):
             return None
         default = asked or datasets.get_dataset_default_config_name(data.corpus, revision=data.corpus_revision)
     if asked is not None and asked not in configs:
@@ -205,6 +207,11 @@ def _config_of(data: DataArguments, *, is_ours: bool) -> str | None:
             f"{VOC2VEC_PROTOCOLS[0]} … {VOC2VEC_PROTOCOLS[-1]} are there for every corpus."
         )
     return asked or default
+
+
+def _is_prepared(configs: list[str]) -> bool:
+    """Say whether a repository with these configs is one that `nvv prepare` wrote."""
+    return bool(_PREPARED_CONFIGS & set(configs)) or (bool(configs) and set(configs) <= _TASK_CONFIGS)
 
 
 def _columns(data: DataArguments) -> dict[str, str]:
