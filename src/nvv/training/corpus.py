@@ -20,8 +20,8 @@ from ..data.own_splits import OWN_PROTOCOLS
 from ..data.synthetic_hume_vb import MARKER as SYNTHETIC_MARKER
 from .arguments import COLUMN_FIELDS, ArgumentsError, DataArguments
 
-# Configs by which a repository shows that `nvv prepare` wrote it: one of these is among them, or there are no others than
-# the tasks of Hume-VB, which has no such protocols.
+# Configs by which a repository shows that `nvv prepare` wrote it: one of these is among them, or there are none but the
+# tasks of Hume-VB, which has no such protocols.
 _PREPARED_CONFIGS = {"speaker", "official", "stratified"}
 _TASK_CONFIGS = {"high", "two", "culture", "type", "joint"}
 
