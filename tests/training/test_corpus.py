@@ -401,3 +401,17 @@ def test_prepared_tasks_are_a_corpus_of_ours_when_no_protocol_is_named(tmp_path)
     corpus = load_run_corpus(DataArguments(corpus=str(tmp_path / "hume_vb"), target_columns=["Awe"]))
     assert corpus.protocol == "high"  # the corpus's default
     assert corpus.splits["train"].num_rows == 6
+
+
+def test_detector_of_chosen_rows_takes_their_labels_and_copies_no_audio(own_csv, monkeypatch):
+    monkeypatch.setattr(datasets.Dataset, "flatten_indices", lambda *args, **options: pytest.fail("audio was copied"))
+    asked = {"corpus": str(own_csv), "audio_column": "clip", "label_column": "sound", "speaker_column": "who"}
+    whole = load_run_corpus(DataArguments(**asked, split_protocol="fold_1"))
+    assert whole.splits["train"]._indices is not None  # a choice of rows, as all our splits are
+    detector = load_run_corpus(DataArguments(**asked, split_protocol="fold_1", positive_labels=["sigh"]))
+    for split, clips in detector.splits.items():
+        sounds = whole.splits[split].features["label"].int2str(list(whole.splits[split]["label"][:]))
+        assert list(clips["label"][:]) == [int(sound == "sigh") for sound in sounds]
+        assert list(clips["file"][:]) == list(whole.splits[split]["file"][:])
+        paths = [cell["path"] for cell in clips.cast_column("audio", datasets.Audio(decode=False))["audio"][:]]
+        assert [Path(path).name for path in paths] == [Path(file).name for file in clips["file"][:]]

@@ -100,8 +100,13 @@ def _as_detection(corpus: RunCorpus, positive_labels: list[str]) -> RunCorpus:
     feature = datasets.ClassLabel(names=[NEGATIVE_LABEL, positive])
     splits = {}
     for split, clips in corpus.splits.items():
-        column = [None if label is None else int(is_positive[label]) for label in clips["label"][:]]
-        splits[split] = clips.remove_columns("label").add_column("label", column, feature=feature)
+        # All rows behind the split, and its choice of them put back: adding a column to a choice would copy its audio.
+        rows = datasets.Dataset(clips.data, info=clips.info.copy())
+        column = [None if label is None else int(is_positive[label]) for label in rows["label"][:]]
+        relabelled = rows.remove_columns("label").add_column("label", column, feature=feature)
+        splits[split] = datasets.Dataset(
+            relabelled.data, info=relabelled.info, split=clips.split, indices_table=clips._indices
+        )
     facts = {**corpus.facts, "positive_labels": list(positive_labels)}
     return dataclasses.replace(corpus, splits=datasets.DatasetDict(splits), facts=facts)
 
