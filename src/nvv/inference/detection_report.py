@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from ..metrics.thresholds import exact_curve
 from ..training.checkpoints import OutputFolderError
 from .detection_plots import PRECISION_RECALL_FILE, RELIABILITY_FILE, ROC_FILE, write_detection_plots
 from .detection_scores import ScoredSplit
-from .model_facts import CONFIG
+from .report_folder import holds_more_than_a_report, written_together
 
 __all__ = ["DETECTIONS_FILE", "REPORT_FILE", "TEXT_FILE", "check_output_folder", "render_report", "write_report"]
 
@@ -56,8 +54,7 @@ def check_output_folder(output_dir: Path, identity: Mapping[str, Any] | None = N
     """
     if not output_dir.is_dir():
         return
-    if any((output_dir / name).exists() for name in (CONFIG, "metrics.json")) or any(output_dir.glob("checkpoint-*")):
-        # Not even with overwrite_output_dir: a run is worth more than a report.
+    if holds_more_than_a_report(output_dir):
         raise OutputFolderError(
             f"output_dir: {output_dir} holds a model, a run or an evaluation. Choose another folder."
         )
@@ -85,9 +82,7 @@ def write_report(output_dir: Path, report: Mapping[str, Any], splits: Sequence[S
         splits: the answers behind it.
     """
     temperature, threshold = report["calibration"]["temperature"], report["threshold"]
-    output_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output_dir, prefix=".incomplete-") as name:
-        partial = Path(name)
+    with written_together(output_dir, last=REPORT_FILE) as partial:
         for scored in splits:
             table = report["splits"][scored.split]["table"]
             _write_rows(partial / f"thresholds_{scored.split}.csv", _TABLE_COLUMNS, table)
@@ -107,8 +102,6 @@ def write_report(output_dir: Path, report: Mapping[str, Any], splits: Sequence[S
         )
         write_text(partial / TEXT_FILE, render_report(report))
         write_text(partial / REPORT_FILE, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        for file in sorted(partial.iterdir(), key=lambda file: (file.name == REPORT_FILE, file.name)):
-            os.replace(file, output_dir / file.name)
 
 
 def _write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

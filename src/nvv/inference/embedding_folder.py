@@ -7,8 +7,6 @@ files is made in the neighbour `embeddings`. Own work.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,11 @@ from pyarrow import parquet
 
 from ..files import replaced_when_complete, write_text
 from ..training.checkpoints import OutputFolderError
-from ..training.results import METRICS_FILE, to_plain
+from ..training.results import to_plain
 from .embedding_plots import write_embedding_plot
 from .embedding_scores import EmbeddedSplit
 from .embedding_tables import embedding_score_rows, embedding_scores_text
-from .model_facts import CONFIG
+from .report_folder import holds_more_than_a_report, written_together
 
 __all__ = [
     "EMBEDDINGS_FILE",
@@ -58,9 +56,7 @@ def check_folder(output_dir: Path, identity: Mapping[str, Any] | None, *, overwr
         OutputFolderError: if the folder holds a model, a training run or an evaluation, which is never replaced, or
             the embeddings of another model or corpus, naming what differs.
     """
-    others = [name for name in (CONFIG, METRICS_FILE) if (output_dir / name).exists()]
-    if others or (output_dir.is_dir() and any(output_dir.glob("checkpoint-*"))):
-        # Not even with overwrite_output_dir: a run is worth more than a report on it.
+    if holds_more_than_a_report(output_dir):
         raise OutputFolderError(
             f"output_dir: {output_dir} holds a model, a training run or an evaluation. Choose another folder."
         )
@@ -100,9 +96,8 @@ def write_embedding_folder(
         seed: of the projection.
     """
     title = f"{report['model']['id']} on {report['corpus']['title']}"
-    output_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output_dir, prefix=".incomplete-") as name:
-        partial = Path(name)
+    # Also a picture that is no longer asked for is replaced.
+    with written_together(output_dir, last=SCORES_FILE, replaced=_ALL) as partial:
         write_embeddings_file(partial / EMBEDDINGS_FILE, splits, label_names=report["labels"])
         for kind, embedded in splits.items():
             write_embedding_plot(
@@ -121,11 +116,6 @@ def write_embedding_folder(
         write_text(partial / _TEXT_FILE, text)
         plain = to_plain(report, name=SCORES_FILE)
         write_text(partial / SCORES_FILE, json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        (output_dir / SCORES_FILE).unlink(missing_ok=True)
-        for name in _ALL:
-            (output_dir / name).unlink(missing_ok=True)  # also a picture that is no longer asked for
-        for file in sorted(partial.iterdir(), key=lambda file: (file.name == SCORES_FILE, file.name)):
-            os.replace(file, output_dir / file.name)
 
 
 def write_embeddings_file(

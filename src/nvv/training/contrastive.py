@@ -33,7 +33,7 @@ logger = logging.get_logger(__name__)
 
 def has_centroids(trainer: NvvTrainer) -> bool:
     """Say whether the model classifies by centroids."""
-    return _classifier(trainer).config.head == "embedding"
+    return trainer.classifier.config.head == "embedding"
 
 
 def set_centroids(trainer: NvvTrainer) -> None:
@@ -50,7 +50,7 @@ def set_centroids(trainer: NvvTrainer) -> None:
         ValueError: if the model's head has no centroids.
         nvv.audio.AudioError: for a clip that cannot be decoded, naming it.
     """
-    classifier = _classifier(trainer)
+    classifier = trainer.classifier
     if classifier.config.head != "embedding":
         raise ValueError(f"head: expected embedding, which classifies by centroids; found {classifier.config.head!r}.")
     if trainer.train_dataset is None:
@@ -80,12 +80,6 @@ def refresh_centroids(trainer: NvvTrainer) -> None:
     """
     if getattr(trainer, "centroids_step", None) != trainer.state.global_step:
         set_centroids(trainer)
-
-
-def _classifier(trainer: NvvTrainer) -> NvvForAudioClassification:
-    """Return the classifier itself, out of what PEFT, torch.compile and DistributedDataParallel put around it."""
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _sums_by_class(

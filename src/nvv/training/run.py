@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers.utils import logging
 
 from ..hub.model_card import write_model_card
 from ..hub.repository import save_repository
-from ..modeling_nvv import NvvForAudioClassification
 from .arguments import NvvTrainingArguments
 from .augmenting import check_augmentation
 from .checkpoints import stopped_early_at
@@ -116,7 +114,7 @@ def train(arguments: RunArguments) -> RunResult:
     metrics = build_task_metrics(
         answers,
         _facts(arguments, trainer, corpus=corpus, timing=timing),
-        config=_bare(trainer).config,
+        config=trainer.classifier.config,
         num_resamples=training.num_bootstrap_resamples,
     )
     if trainer.is_world_process_zero():
@@ -165,7 +163,7 @@ def _answers(trainer: NvvTrainer, clips: ClipDataset, *, split: str) -> TaskAnsw
     """Let the model answer one split."""
     output = trainer.predict(clips, metric_key_prefix=split)
     return task_answers(
-        _bare(trainer).config,
+        trainer.classifier.config,
         split,
         output.predictions,
         files=clips.files,
@@ -183,7 +181,7 @@ def _facts(arguments: RunArguments, trainer: NvvTrainer, *, corpus: RunCorpus, t
     return run_facts(
         arguments._asdict(),
         corpus=corpus,
-        model=_bare(trainer),
+        model=trainer.classifier,
         counts=trainable_parameters(trainer.model),
         training=trainer.args,
         method=arguments.tuning.method,
@@ -195,23 +193,12 @@ def _facts(arguments: RunArguments, trainer: NvvTrainer, *, corpus: RunCorpus, t
     )
 
 
-def _bare(trainer: NvvTrainer) -> NvvForAudioClassification:
-    """Return the classifier itself, out of what PEFT, torch.compile and DistributedDataParallel put around it."""
-    model = _unwrapped(trainer)
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _unwrapped(trainer: NvvTrainer) -> nn.Module:
-    """Return the classifier or the `PeftModel` around it."""
-    return trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
-
-
 def _write_run(
     output_dir: Path, *, trainer: NvvTrainer, metrics: Mapping[str, Any], answers: Sequence[TaskAnswers]
 ) -> None:
     """Write repository, results, plots and card; the card last, because it shows all the others."""
-    model = _bare(trainer)
-    save_repository(_unwrapped(trainer), trainer.processing_class, output_dir)
+    model = trainer.classifier
+    save_repository(trainer.unwrapped, trainer.processing_class, output_dir)
     write_task_predictions(output_dir, answers, config=model.config)
     write_task_plots(output_dir, metrics, answers)
     if model.head.layer_weights is not None:

@@ -108,7 +108,7 @@ class NvvTrainer(WholeBatchTrainer):
         grouped = self.args.train_sampling_strategy == "group_by_length"
         is_balanced = self.args.train_sampling_strategy == "class_balanced"
         batch_size = self.args.train_batch_size
-        if is_balanced and self._bare_model.config.loss == CONTRASTIVE_LOSS:
+        if is_balanced and self.classifier.config.loss == CONTRASTIVE_LOSS:
             # Its loss compares the clips of a whole update, so these are what is balanced.
             batch_size *= self.args.world_size * self.args.gradient_accumulation_steps
         self.training_sampler = TrainingSampler(
@@ -178,30 +178,15 @@ class NvvTrainer(WholeBatchTrainer):
         metrics = {**output.metrics, f"{metric_key_prefix}_loss": self._loss(logits, labels)}
         return output._replace(predictions=logits, label_ids=labels, metrics=metrics)
 
-    @property
-    def _bare_model(self) -> torch.nn.Module:
-        """The classifier or the `PeftModel` around it."""
-        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
-
     def _loss(self, logits: np.ndarray, labels: np.ndarray) -> float:
         """Compute the model's loss over all clips at once."""
-        model = self._bare_model
-        if model.config.loss == CONTRASTIVE_LOSS:
-            return weighted_cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)).item()
-        loss = task_loss(
-            torch.from_numpy(logits),
-            torch.from_numpy(labels),
-            model.config,
-            log_variances=_log_variances(model),
-        )
-        return loss.item()
-
-
-def _log_variances(model: torch.nn.Module) -> torch.Tensor | None:
-    """Return the learned uncertainties of several tasks, where they weigh the losses."""
-    classifier = model.get_base_model() if hasattr(model, "get_base_model") else model
-    weights = getattr(classifier.head, "log_variances", None)
-    return None if weights is None else weights.detach().float().cpu()
+        outputs, references = torch.from_numpy(logits), torch.from_numpy(labels)
+        config, log_variances = self.classifier.config, self._log_variances
+        if config.loss == CONTRASTIVE_LOSS:
+            return weighted_cross_entropy(outputs, references).item()
+        if log_variances is not None:
+            log_variances = log_variances.detach().float().cpu()
+        return task_loss(outputs, references, config, log_variances=log_variances).item()
 
 
 def _compute_scores(config: Any, evaluation: EvalPrediction) -> dict[str, float]:

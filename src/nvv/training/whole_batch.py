@@ -30,13 +30,13 @@ from transformers import Trainer
 
 from ..contrastive_nvv import MISSING_LABEL, supervised_contrastive_loss
 from ..losses_nvv import task_loss
+from ..modeling_nvv import NvvForAudioClassification
+from .arguments import CONTRASTIVE_LOSS
 
 __all__ = ["BATCH_LOSSES", "WholeBatchTrainer"]
 
-BATCH_LOSSES = ("ccc", "supervised_contrastive")
+BATCH_LOSSES = ("ccc", CONTRASTIVE_LOSS)
 """Losses that compare the clips of a batch with each other."""
-
-_CONTRASTIVE = "supervised_contrastive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class WholeBatchTrainer(Trainer):
 
         The labels go along, so that everything that has gradients is in the outputs' graph, where DDP looks for it.
         """
-        if self._config.loss == _CONTRASTIVE:
+        if self._config.loss == CONTRASTIVE_LOSS:
             return model(**inputs, output_embeddings=True).embeddings
         return model(**inputs).logits
 
@@ -200,19 +200,24 @@ class WholeBatchTrainer(Trainer):
         return whole, sum(sizes[: self.accelerator.process_index])
 
     @property
-    def _classifier(self) -> torch.nn.Module:
-        """The classifier, out of the wrappers of accelerate and PEFT."""
-        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+    def unwrapped(self) -> torch.nn.Module:
+        """The classifier or the `PeftModel` around it, out of what torch.compile and accelerate put around them."""
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+
+    @property
+    def classifier(self) -> NvvForAudioClassification:
+        """The classifier itself, inside a `PeftModel` with the active copy of its head."""
+        model = self.unwrapped
         return model.get_base_model() if hasattr(model, "get_base_model") else model
 
     @property
     def _config(self) -> Any:
-        return self._classifier.config
+        return self.classifier.config
 
     @property
     def _log_variances(self) -> torch.nn.Parameter | None:
         """The learned uncertainties of several tasks; inside PEFT those of the active copy of the head."""
-        return getattr(self._classifier.head, "log_variances", None)
+        return getattr(self.classifier.head, "log_variances", None)
 
     @cached_property
     def _losses_belong_together(self) -> bool:
@@ -239,7 +244,7 @@ def _loss(
     mixing_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Compute the loss of all clips, as `forward` does of a batch."""
-    if config.loss == _CONTRASTIVE:
+    if config.loss == CONTRASTIVE_LOSS:
         return supervised_contrastive_loss(outputs, labels, temperature=config.contrastive_temperature)
     return task_loss(
         outputs,
