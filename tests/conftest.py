@@ -6,8 +6,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -155,6 +159,27 @@ def unequal_clips() -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(7)
     seconds_and_gain = [(1.93, 0.3), (0.41, 0.05), (1.2, 0.9), (0.06, 0.2), (0.01, 0.2)]
     return [gain * torch.randn(int(16_000 * s), generator=generator) for s, gain in seconds_and_gain]
+
+
+@pytest.fixture
+def run_elsewhere(tmp_path: Path) -> Callable[..., Any]:
+    """Run a script in a new Python process with a Hugging Face home of its own, and return the JSON it prints last."""
+
+    def run(script: str, *arguments: str | Path) -> Any:
+        environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        environment.pop("HF_MODULES_CACHE", None)
+        done = subprocess.run(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
 
 
 @pytest.fixture(scope="session")

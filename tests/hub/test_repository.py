@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -57,20 +55,13 @@ def build(folder, backbone, method, **fields) -> NvvForAudioClassification | Pef
     return model
 
 
-def load_elsewhere(clips, folders, tmp_path) -> dict:
-    torch.save(clips, tmp_path / "clips.pt")
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
-    environment.pop("HF_MODULES_CACHE", None)
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(tmp_path / "clips.pt"), *map(str, folders)],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture
+def load_elsewhere(run_elsewhere, tmp_path):
+    def load(clips, folders) -> dict:
+        torch.save(clips, tmp_path / "clips.pt")
+        return run_elsewhere(LOAD, tmp_path / "clips.pt", *folders)
+
+    return load
 
 
 @pytest.fixture
@@ -91,18 +82,20 @@ def check(model, result, clips):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_repository_of_each_family_loads_without_nvv(tiny_backbone_config, randomise, clips, tmp_path, method):
+def test_repository_of_each_family_loads_without_nvv(
+    tiny_backbone_config, randomise, clips, tmp_path, method, load_elsewhere
+):
     models = {}
     for family in ("whisper", "wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat"):
         backbone = tmp_path / f"backbone-{family}"
         randomise(AutoModel.from_config(tiny_backbone_config(family))).save_pretrained(backbone)
         models[str(tmp_path / family)] = build(tmp_path / family, backbone, method)
-    results = load_elsewhere(clips, models, tmp_path)
+    results = load_elsewhere(clips, models)
     for folder, model in models.items():
         check(model, results[folder], clips)
 
 
-def test_repository_of_a_random_backbone_holds_what_was_trained_only(clips, tmp_path):
+def test_repository_of_a_random_backbone_holds_what_was_trained_only(clips, tmp_path, load_elsewhere):
     sizes, models = {}, {}
     for method in METHODS:
         folder = tmp_path / method
@@ -118,7 +111,7 @@ def test_repository_of_a_random_backbone_holds_what_was_trained_only(clips, tmp_
         assert not (folder / "README.md").exists()
     assert sizes.pop("full") > 30e6
     assert max(sizes.values()) < 5e6
-    results = load_elsewhere(clips, models, tmp_path)
+    results = load_elsewhere(clips, models)
     for folder, model in models.items():
         check(model, results[folder], clips)
 

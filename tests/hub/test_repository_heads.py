@@ -1,9 +1,6 @@
 """What is pushed loads where nvv is not installed: each kind of head and task, whole or what was trained only."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -99,24 +96,19 @@ def build(folder, backbone, kind, method, clips):
     return model
 
 
-def load_elsewhere(clips, folders, tmp_path) -> dict:
-    torch.save(clips, tmp_path / "clips.pt")
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
-    environment.pop("HF_MODULES_CACHE", None)
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, str(tmp_path / "clips.pt"), *map(str, folders)],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture
+def load_elsewhere(run_elsewhere, tmp_path):
+    def load(clips, folders) -> dict:
+        torch.save(clips, tmp_path / "clips.pt")
+        return run_elsewhere(LOAD, tmp_path / "clips.pt", *folders)
+
+    return load
 
 
 @pytest.mark.slow
-def test_repositories_of_each_kind_of_head_load_without_nvv(tiny_backbone_config, randomise, clips, tmp_path):
+def test_repositories_of_each_kind_of_head_load_without_nvv(
+    tiny_backbone_config, randomise, clips, tmp_path, load_elsewhere
+):
     models = {}
     for kind, family in FAMILIES.items():
         backbone = tmp_path / f"backbone-{kind}"
@@ -129,7 +121,7 @@ def test_repositories_of_each_kind_of_head_load_without_nvv(tiny_backbone_config
             assert ("adapter_model.safetensors" in files) == (method == "lora")
             saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))["saved_weights"]
             assert saved == ("head" if method == "frozen" else "all")
-    results = load_elsewhere(clips, models, tmp_path)
+    results = load_elsewhere(clips, models)
     for folder, (kind, model) in models.items():
         check(kind, model, results[folder], clips)
 

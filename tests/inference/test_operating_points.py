@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -384,7 +381,7 @@ def test_output_folder_is_named_after_label_model_and_corpus():
 
 
 @pytest.mark.slow
-def test_plain_transformers_applies_the_stored_point_when_asked(run, chosen, clips_of, tmp_path):
+def test_plain_transformers_applies_the_stored_point_when_asked(run, chosen, clips_of, tmp_path, run_elsewhere):
     expected, folders = {}, []
     for method in METHODS:
         folder = run(method, name=f"run_{method}")
@@ -397,18 +394,8 @@ def test_plain_transformers_applies_the_stored_point_when_asked(run, chosen, cli
         for at in range(len(part))
     ]
     torch.save(clips, tmp_path / "clips.pt")
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
-    environment.pop("HF_MODULES_CACHE", None)
-    done = subprocess.run(
-        [sys.executable, "-c", PLAIN, str(tmp_path / "clips.pt"), *folders],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for folder, found in json.loads(done.stdout.splitlines()[-1]).items():
+    answers = run_elsewhere(PLAIN, tmp_path / "clips.pt", *folders)
+    for folder, found in answers.items():
         rows = expected[folder]
         is_detected = [row["is_detected"] == "True" for row in rows]
         assert 0 < sum(is_detected) < len(rows)

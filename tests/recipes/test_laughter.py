@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -73,7 +70,9 @@ def tiny_backbone(tiny_backbone_config, tmp_path):
 
 @pytest.mark.realdata
 @pytest.mark.slow
-def test_laughter_of_the_real_sample_is_decided_alike_in_plain_transformers(real_data, tiny_backbone, tmp_path):
+def test_laughter_of_the_real_sample_is_decided_alike_in_plain_transformers(
+    real_data, tiny_backbone, tmp_path, run_elsewhere
+):
     raw = real_data / "nonverbal_vocalization"
     place = {"data_dir": str(raw), "data_cache_dir": str(tmp_path / "cache")}
     metrics = train(small_run(tmp_path / "run", backbone=tiny_backbone, **place)).metrics
@@ -94,19 +93,9 @@ def test_laughter_of_the_real_sample_is_decided_alike_in_plain_transformers(real
     laughs = [row for row in rows if row["corpus_label"] == "laughing"]
     assert [row["is_positive"] == "True" for row in rows] == [row in laughs for row in rows]
     assert len(laughs) == 3 + 2
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    environment.pop("HF_MODULES_CACHE", None)
     files = (tmp_path / "run", tmp_path / "detector" / "detections.csv", raw / "dataset")
-    done = subprocess.run(
-        [sys.executable, "-c", PLAIN, *map(str, files)],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for row, (*ways, score) in zip(rows, json.loads(done.stdout.splitlines()[-1]), strict=True):
+    answers = run_elsewhere(PLAIN, *files)
+    for row, (*ways, score) in zip(rows, answers, strict=True):
         assert ways == [row["is_detected"] == "True"] * 3, row
         assert score == pytest.approx(float(row["score"]), abs=1e-4)
     for split in ("validation", "test"):

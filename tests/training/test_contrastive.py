@@ -325,24 +325,14 @@ print(json.dumps({"logits": logits.tolist(), "embedding": embedding.tolist(), "a
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora", "frozen"])
-def test_plain_transformers_give_the_same_centroid_logits(make_trainer, tmp_path, method):
+def test_plain_transformers_give_the_same_centroid_logits(make_trainer, tmp_path, method, run_elsewhere):
     trainer = make_trainer(method=method)
     trainer.train()
     expected = trainer.predict(trainer.eval_dataset).predictions[4]
     save_repository(trainer.model, trainer.processing_class, tmp_path / "saved")
     torch.save(torch.from_numpy(trainer.eval_dataset.from_start(4)), tmp_path / "clip.pt")
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    environment.pop("HF_MODULES_CACHE", None)
-    done = subprocess.run(
-        [sys.executable, "-c", _ELSEWHERE, str(tmp_path / "saved"), str(tmp_path / "clip.pt")],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    answers = run_elsewhere(_ELSEWHERE, tmp_path / "saved", tmp_path / "clip.pt")
+    found = answers
     np.testing.assert_allclose(found["logits"], expected, atol=1e-3)
     assert np.linalg.norm(found["embedding"]) == pytest.approx(1, abs=1e-5)
     probabilities = torch.tensor(expected).softmax(-1)
