@@ -22,7 +22,8 @@ HEADS = ("linear", "mlp", "lstm", "embedding")
 POOLINGS = ("mean", "max", "first", "last")
 PADDINGS = ("mask", "silence")
 SAVED_WEIGHTS = ("all", "head")
-LOSSES = ("cross_entropy", "focal", "supervised_contrastive")
+CONTRASTIVE_LOSS = "supervised_contrastive"
+LOSSES = ("cross_entropy", "focal", CONTRASTIVE_LOSS)
 TASK_WEIGHTINGS = ("fixed", "uncertainty")
 
 SPEC_AUGMENT_FIELDS = tuple(
@@ -294,7 +295,7 @@ class NvvConfig(PreTrainedConfig):
     def _check_head(self) -> None:
         if self.lstm_bidirectional and self.lstm_layers == 0:
             raise ValueError("lstm_bidirectional=True needs at least one layer; lstm_layers=0 has no LSTM.")
-        is_contrastive = self.loss == "supervised_contrastive"
+        is_contrastive = self.loss == CONTRASTIVE_LOSS
         if (self.head == "embedding") != is_contrastive:
             raise ValueError(
                 f"head={self.head!r} does not go with loss={self.loss!r}: head='embedding' and "

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from .configuration_nvv import NvvConfig
+from .configuration_nvv import CONTRASTIVE_LOSS, NvvConfig
 from .tasks_nvv import Task
 
 MISSING_CLASS = -100
@@ -296,7 +296,7 @@ def _check_arguments(
     mixed_targets: torch.Tensor | None,
     mixing_weights: torch.Tensor | None,
 ) -> None:
-    if config.loss == "supervised_contrastive":
+    if config.loss == CONTRASTIVE_LOSS:
         raise ValueError("The contrastive loss is of embeddings, not of logits; see contrastive_nvv.")
     expected = (len(logits),) if config.tasks is None else (len(logits), config.num_label_columns)
     if tuple(labels.shape) != expected or logits.shape[-1] != config.num_labels:

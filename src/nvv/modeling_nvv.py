@@ -19,7 +19,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import cached_file, find_adapter_config_file, is_peft_available
 
 from .backbones_nvv import BACKBONE_CLASSES, frame_mask_of
-from .configuration_nvv import NvvConfig, own_fields
+from .configuration_nvv import CONTRASTIVE_LOSS, NvvConfig, own_fields
 from .contrastive_nvv import supervised_contrastive_loss
 from .decisions_nvv import at_operating_point, detected
 from .heads_nvv import NvvHead
@@ -210,7 +210,7 @@ class NvvForAudioClassification(PreTrainedModel):
         mixing_weights: torch.Tensor | None,
     ) -> torch.Tensor:
         labels = labels.to(logits.device)
-        if self.config.loss == "supervised_contrastive":
+        if self.config.loss == CONTRASTIVE_LOSS:
             if mixed_targets is not None:
                 raise ValueError("mixed_targets: a mixture of two clips has no class for the contrastive loss.")
             return supervised_contrastive_loss(embeddings, labels, temperature=self.config.contrastive_temperature)

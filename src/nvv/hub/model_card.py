@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -21,6 +21,7 @@ import jinja2
 from huggingface_hub import ModelCard
 
 from ..files import write_text
+from ..tasks_nvv import output_names
 from . import card_text
 from .card_metadata import card_data
 from .licences import ModelLicence, backbone_licence, combine_licences
@@ -66,7 +67,7 @@ class CardFacts:
         if named is None:
             return
         in_config = [named[key] for key in sorted(named, key=int)]
-        in_metrics = list(self.metrics["labels"]) if self.tasks is None else _output_names(self.tasks)
+        in_metrics = list(self.metrics["labels"]) if self.tasks is None else output_names(self.tasks)
         if in_config != in_metrics:
             raise ModelCardError(
                 f"labels: config.json has {in_config}, metrics.json has {in_metrics}. "
@@ -158,13 +159,6 @@ class CardFacts:
             None if backbone["random_init"] else backbone_licence(backbone["id"]),
             self.metrics["corpus"].get("licence"),
         )
-
-
-def _output_names(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Name the outputs of tasks as `NvvConfig` does."""
-    if len(tasks) == 1:
-        return list(tasks[0]["outputs"])
-    return [f"{task['name']}/{output}" for task in tasks for output in task["outputs"]]
 
 
 def load_template() -> str:

@@ -44,16 +44,13 @@ from .evaluation_folder import (
 from .evaluation_reports import Reports
 from .group_columns import group_columns, metadata_columns
 from .label_map import make_label_map, read_label_map
-from .load import Classifier, declared_tasks, load_classifier
+from .load import WHOLE_CLIPS_SECONDS, Classifier, declared_tasks, load_classifier
 from .seen import what_was_seen
 from .task_fit import fit_tasks
 
 __all__ = ["EvaluationResult", "default_output_dir", "evaluate"]
 
 logger = logging.get_logger(__name__)
-
-_WHOLE_CLIPS_SECONDS = 1e7
-"""Longer than any clip: for models that take whole clips."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,7 +332,7 @@ def _clips(
     is_kept = arguments.robustness or not corpus.was_decoded
     clips = ClipDataset(
         chosen,
-        max_seconds=_WHOLE_CLIPS_SECONDS if max_seconds is None else max_seconds,
+        max_seconds=WHOLE_CLIPS_SECONDS if max_seconds is None else max_seconds,
         tasks=key.specs,
         memory_mebibytes=data.decoded_audio_mebibytes if is_kept else 0,
     )

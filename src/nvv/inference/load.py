@@ -39,7 +39,10 @@ from ..training.tasks import TARGETS_TASK, make_tasks
 from ..tuners_nvv import load_adapter
 from .model_facts import ADAPTER_CONFIG, CONFIG, ModelFacts, ModelPlace, read_model_facts, read_settings
 
-__all__ = ["Classifier", "ModelError", "declared_tasks", "load_classifier"]
+__all__ = ["WHOLE_CLIPS_SECONDS", "Classifier", "ModelError", "declared_tasks", "load_classifier"]
+
+WHOLE_CLIPS_SECONDS = 1e7
+"""Longer than any clip: for models that take whole clips."""
 
 _MAY_BE_MISSING = ("masked_spec_embed",)  # used in pre-training only; some released checkpoints lack it
 

@@ -35,7 +35,7 @@ from .detection_report import check_output_folder, write_report
 from .detection_scores import Calibration, ScoredSplit, calibrate, calibration_results, split_results
 from .device import compute_device
 from .evaluation import default_output_dir as evaluation_dir
-from .load import Classifier, ModelError, load_classifier
+from .load import WHOLE_CLIPS_SECONDS, Classifier, ModelError, load_classifier
 from .model_facts import ADAPTER_CONFIG, CONFIG
 from .seen import what_was_seen
 
@@ -47,7 +47,6 @@ PROGRAM = "recipes/detect.py"
 FORMAT_VERSION = 1
 
 _SPLITS = ("validation", "test")
-_WHOLE_CLIPS_SECONDS = 1e7  # longer than any clip: for models that take whole clips
 _FEW_POSITIVES = 30
 _STORED_COUNTS = ("accuracy", "precision", "recall", "f1", "false_positives", "false_negatives")
 
@@ -311,7 +310,7 @@ def _scored_splits(
     for split in _SPLITS:
         clips = ClipDataset(
             evenly_taken(corpus.splits[split], num_clips=data.max_evaluation_clips),
-            max_seconds=_WHOLE_CLIPS_SECONDS if classifier.max_seconds is None else classifier.max_seconds,
+            max_seconds=WHOLE_CLIPS_SECONDS if classifier.max_seconds is None else classifier.max_seconds,
             # Clips are decoded once here, unless they have to be checked before.
             memory_mebibytes=0 if corpus.was_decoded else data.decoded_audio_mebibytes,
         )

@@ -17,13 +17,12 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from ..configuration_nvv import HEADS, LOSSES, PADDINGS, POOLINGS
+from ..configuration_nvv import CONTRASTIVE_LOSS, HEADS, LOSSES, PADDINGS, POOLINGS
 
 TASK_LOSSES = (*LOSSES, "ccc", "mse")
 TASK_WEIGHTINGS = ("fixed", "uncertainty")
 COLUMN_FIELDS = ("audio_column", "label_column", "speaker_column", "file_column", "split_column")
 SAMPLING_STRATEGIES = ("group_by_length", "random", "sequential", "class_balanced")
-CONTRASTIVE_LOSS = "supervised_contrastive"
 AUTOMATIC_METRIC = "auto"
 """`metric_for_best_model` by what the model predicts; see `nvv.training.scores.selection_metric`."""
 

@@ -6,8 +6,9 @@ work.
 
 from __future__ import annotations
 
+from ..configuration_nvv import CONTRASTIVE_LOSS
 from ..data.augmentation import Augmentation
-from .arguments import CONTRASTIVE_LOSS, ArgumentsError, DataArguments, ModelArguments
+from .arguments import ArgumentsError, DataArguments, ModelArguments
 from .tuning import TuningArguments
 
 __all__ = ["check_augmentation", "make_augmentation"]

@@ -16,13 +16,13 @@ import torch
 from transformers import Wav2Vec2FeatureExtractor, enable_full_determinism, set_seed
 
 from ..audio import AudioError
+from ..configuration_nvv import CONTRASTIVE_LOSS
 from ..data import CorpusError, list_corpora
 from ..loading_nvv import load_feature_extractor
 from ..modeling_nvv import NvvForAudioClassification
 from ..processors import available_processors
 from .arguments import (
     AUTOMATIC_METRIC,
-    CONTRASTIVE_LOSS,
     ArgumentsError,
     DataArguments,
     ModelArguments,

@@ -16,7 +16,8 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import CONTRASTIVE_LOSS, ArgumentsError, DataArguments, ModelArguments
+from ..configuration_nvv import CONTRASTIVE_LOSS
+from .arguments import ArgumentsError, DataArguments, ModelArguments
 
 __all__ = ["TARGETS_TASK", "TaskSpec", "config_tasks", "label_matrix", "make_tasks"]
 

@@ -27,8 +27,9 @@ from transformers import (
 )
 from transformers.trainer_utils import EvalLoopOutput
 
+from ..configuration_nvv import CONTRASTIVE_LOSS
 from ..losses_nvv import task_loss, weighted_cross_entropy
-from .arguments import AUTOMATIC_METRIC, CONTRASTIVE_LOSS, NvvTrainingArguments
+from .arguments import AUTOMATIC_METRIC, NvvTrainingArguments
 from .collator import ClipCollator
 from .contrastive import has_centroids, refresh_centroids, set_centroids
 from .dataset import ClipDataset

@@ -28,10 +28,10 @@ import torch
 from torch.nn import functional as F
 from transformers import Trainer
 
+from ..configuration_nvv import CONTRASTIVE_LOSS
 from ..contrastive_nvv import MISSING_LABEL, supervised_contrastive_loss
 from ..losses_nvv import task_loss
 from ..modeling_nvv import NvvForAudioClassification
-from .arguments import CONTRASTIVE_LOSS
 
 __all__ = ["BATCH_LOSSES", "WholeBatchTrainer"]
 
