@@ -1,0 +1,1 @@
+"""A page to try classifiers on: microphone or file in, answers and a timeline out. Own work."""

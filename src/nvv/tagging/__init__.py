@@ -1,0 +1,1 @@
+"""Labels and embeddings for whole datasets, in shards that processes share and that a later run goes on with. Own work."""
