@@ -73,6 +73,7 @@ def run(
     script: str,
     arguments: argparse.Namespace,
     environment: Mapping[str, str] | None = None,
+    with_corpus: bool = True,
 ) -> list[Result]:
     """Measure every case in every round.
 
@@ -82,6 +83,7 @@ def run(
         script: The script's file, which is started with `--measure CASE`.
         arguments: The parsed options.
         environment: More environment variables for the processes.
+        with_corpus: Whether the cases read the corpus, which is then built before.
 
     Returns:
         For each case its fields, the medians of its figures with `peak_mib`, and `runs`: the figures of each round.
@@ -92,7 +94,8 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         # Built once, by whoever comes first: reading the raw corpus is part of no measurement.
         common["data_cache_dir"] = str(Path(folder) / "corpora")
-        load_splits(common)
+        if with_corpus:
+            load_splits(common)
         for number in range(arguments.repeats):
             # Every other round backwards, so that nothing is always first.
             for at in sorted(range(len(cases)), reverse=number % 2 == 1):

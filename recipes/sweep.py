@@ -6,8 +6,10 @@
     python recipes/sweep.py GRID.yaml --executor slurm --slurm partition=gpu time=4:00:00 gpus_per_node=1 mem=32G
 
 The same command goes on where the last one stopped: finished runs are kept, a killed training run goes on from its last
-checkpoint, a failed one is tried again. Options may also stand in YAML files after the grid. Every option is listed by
-`--help`; how a grid is written stands in `nvv.sweep.grid`.
+checkpoint, a failed one is tried again. `--push_to_hub true --hub_dataset_id YOU/results` uploads the report, without
+the runs, to a dataset repository of results, private by default; a run that you chose: `nvv push RUN_FOLDER YOU/NAME`.
+Options may also stand in YAML files after the grid. Every option is listed by `--help`; how a grid is written stands in
+`nvv.sweep.grid`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nvv.hub.push import PushError
+from nvv.hub.push_arguments import ResultsPushArguments
+from nvv.hub.push_report import push_asked_report
 from nvv.sweep.arguments import SweepArguments
 from nvv.sweep.grid import Grid, read_grid
 from nvv.sweep.plan import expand_grid, group_runs
@@ -29,7 +34,7 @@ PROGRAM = "recipes/sweep.py GRID.yaml"
 def main() -> None:
     """Read grid and options, run, and say how every run ended."""
     try:
-        grid, arguments = parse(sys.argv[1:])
+        grid, arguments, push = parse(sys.argv[1:])
         if arguments.dry_run:
             list_runs(grid, arguments)
             return
@@ -41,22 +46,34 @@ def main() -> None:
         print("Stopped. The same command goes on where this one stopped.", file=sys.stderr)
         sys.exit(130)
     tell(result)
+    if result.report:  # of jobs that still run it is written later, by --executor report
+        upload(result, push)
     sys.exit(0 if result.is_complete else 1)
 
 
-def parse(words: Sequence[str]) -> tuple[Grid, SweepArguments]:
+def parse(words: Sequence[str]) -> tuple[Grid, SweepArguments, ResultsPushArguments]:
     """Read the grid that the first word names, and the options after it."""
     if not words or (words[0].startswith("-") and not {"-h", "--help"} & set(words)):
         raise ArgumentsError("Expected a grid first: python recipes/sweep.py GRID.yaml [OPTIONS.yaml …] [--option …].")
     is_help = words[0].startswith("-")
     grid = None if is_help else read_grid(Path(words[0]))
-    (arguments,) = parse_groups(
+    arguments, push = parse_groups(
         words if is_help else words[1:],
-        (SweepArguments,),
+        (SweepArguments, ResultsPushArguments),
         program=PROGRAM,
         default_output_dir=lambda _: f"runs/sweep_{grid.name}",
     )
-    return grid, arguments
+    return grid, arguments, push
+
+
+def upload(result: SweepResult, push: ResultsPushArguments) -> None:
+    """Upload the report, if that was asked for."""
+    try:
+        pushed = push_asked_report(result.output_dir, push)
+    except (PushError, ValueError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    if pushed is not None:
+        print(f"uploaded: {pushed.url}, commit {pushed.commit[:12]}")
 
 
 def list_runs(grid: Grid, arguments: SweepArguments) -> None:

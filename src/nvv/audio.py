@@ -17,7 +17,7 @@ MP3         fewer samples come than the Xing, Info or VBRI frame promises; witho
             nothing of its length, and a cut one is indistinguishable from a shorter recording: it is accepted
 ==========  ====================================================================================================
 
-Source: RIFF/WAVE and RF64 (EBU Tech 3306), Ogg framing (RFC 3533), ID3v2.4; the code is own work.
+Lengths are read from the containers in the neighbour ``audio_containers``. Own work.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ import functools
 import io
 import math
 import os
-import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
+
+from .audio_containers import bytes_missing, mp3_states_length
 
 if TYPE_CHECKING:
     from torchaudio.transforms import Resample
@@ -47,17 +49,19 @@ __all__ = [
     "crop",
     "decode_audio",
     "encode_wav",
+    "filter_geometry",
+    "mono_blocks",
     "resample",
 ]
 
 SAMPLING_RATE = 16_000
 """Samples per second that every supported backbone was pretrained at."""
 
-_UNKNOWN_SIZE = 0xFFFFFFFF
 _MAX_ARRAY_CHANNELS = 64
 _MAX_FILTER_VALUES = (
     50_000_000  # 200 MB of float32; reached only by rates that share no factor, such as 44099 and 16000
 )
+_RESAMPLING_MARGIN_S = 1.0  # beyond what is wanted: far more than any filter reaches
 _FULL_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31}
 
 
@@ -71,6 +75,7 @@ def decode_audio(
     sampling_rate: int = SAMPLING_RATE,
     source_sampling_rate: int | None = None,
     name: str | None = None,
+    max_seconds: float | None = None,
 ) -> np.ndarray:
     """Decode one clip to mono at the given rate.
 
@@ -83,6 +88,8 @@ def decode_audio(
         sampling_rate: Rate of the result in Hz, > 0.
         source_sampling_rate: Rate of ``source`` in Hz, > 0. Required for a bare array, refused for anything else.
         name: What to call the clip in errors; by default its path.
+        max_seconds: Only so much from the start, in seconds, > 0; the rest of a file is then neither read nor checked,
+            but for what its header promises. None: all of it.
 
     Returns:
         Float32 array of shape ``(samples,)`` with at least one sample.
@@ -108,9 +115,12 @@ def decode_audio(
                 "which states its own rate; leave it out."
             )
         name = name or _name_of(source)
-        waveform, source_rate, _ = _read_file(source, name)
+        waveform, source_rate, _ = _read_file(source, name, max_seconds=max_seconds)
+    if max_seconds is not None:
+        waveform = crop(waveform, max_seconds=max_seconds + _RESAMPLING_MARGIN_S, sampling_rate=source_rate)
     _check_finite(waveform, name)
-    return resample(waveform, source_rate, sampling_rate=sampling_rate, name=name)
+    resampled = resample(waveform, source_rate, sampling_rate=sampling_rate, name=name)
+    return resampled if max_seconds is None else crop(resampled, max_seconds=max_seconds, sampling_rate=sampling_rate)
 
 
 @dataclass(frozen=True)
@@ -171,20 +181,75 @@ def resample(
     target_rate = _positive_rate(sampling_rate, "sampling_rate", name)
     if source_rate == target_rate:
         return waveform
-    divisor = math.gcd(source_rate, target_rate)
-    # Phases of the polyphase filter times its width (torchaudio's default: six zero crossings a side).
-    phases, step = target_rate // divisor, source_rate // divisor
-    width = math.ceil(6 * step / (0.99 * min(phases, step)))
+    phases, step, width = filter_geometry(source_rate, target_rate)
     if phases * (2 * width + step) > _MAX_FILTER_VALUES:
         raise AudioError(
-            f"{name}: no practical filter leads from {source_rate} Hz to {target_rate} Hz (common factor {divisor}); "
-            "convert the file to a usual rate first."
+            f"{name}: no practical filter leads from {source_rate} Hz to {target_rate} Hz (common factor "
+            f"{source_rate // step}); convert the file to a usual rate first."
         )
     import torch  # here, so that reading a corpus without resampling does not load it
 
     with torch.no_grad():
         resampled = _resampler(source_rate, target_rate)(torch.from_numpy(np.ascontiguousarray(waveform)))
     return resampled.numpy()
+
+
+def filter_geometry(source_sampling_rate: int, sampling_rate: int = SAMPLING_RATE) -> tuple[int, int, int]:
+    """Describe the filter that `resample` uses between two rates.
+
+    Args:
+        source_sampling_rate: Rate of the input in Hz, > 0.
+        sampling_rate: Rate of the result in Hz, > 0.
+
+    Returns:
+        ``(phases, step, width)``: each ``step`` samples of the input give ``phases`` of the result, and those depend on
+        ``width`` samples of the input before and after the step (torchaudio's default: six zero crossings a side).
+
+    Example:
+        >>> filter_geometry(48_000, 16_000)
+        (1, 3, 19)
+    """
+    divisor = math.gcd(source_sampling_rate, sampling_rate)
+    phases, step = sampling_rate // divisor, source_sampling_rate // divisor
+    return phases, step, math.ceil(6 * step / (0.99 * min(phases, step)))
+
+
+def mono_blocks(
+    source: Any, *, block_seconds: float, name: str | None = None
+) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """Decode a file block by block, in constant memory.
+
+    Args:
+        source: A path or the bytes of a file.
+        block_seconds: Seconds in a block, > 0.
+        name: What to call the recording in errors; by default its path.
+
+    Yields:
+        ``(samples, sampling_rate)`` of each block: its channels' average and the file's own rate. The samples of all
+        blocks together are those that `decode_audio` finds before it resamples.
+
+    Raises:
+        AudioError: As `decode_audio`: before the first block where the file cannot be opened, and as soon as that is
+            seen where it is damaged. FLAC and MP3 files show only at their end that they were cut off.
+        TypeError: If ``source`` is of another type.
+        ValueError: If ``block_seconds`` is not positive.
+    """
+    if not block_seconds > 0:
+        raise ValueError(f"block_seconds: expected more than 0, found {block_seconds!r}.")
+    name = name or _name_of(source)
+    with _open_binary(source, name) as stream, _open_sound(stream, name, kind=_SequentialSound) as sound:
+        rate = sound.samplerate
+        block_size = max(1, round(block_seconds * rate))
+        num_read = 0
+        while num_read < sound.frames:
+            samples = _decoded(sound, name, num_frames=min(block_size, sound.frames - num_read))
+            if not len(samples):
+                break
+            mono = _as_mono(samples)
+            _check_finite(mono, f"{name}: from {num_read / rate:.1f} s")
+            num_read += len(mono)
+            yield mono, rate
+        _check_complete(num_read, sound, stream, name)
 
 
 def crop(
@@ -320,28 +385,56 @@ def _check_finite(waveform: np.ndarray, name: str) -> None:
         raise AudioError(f"{name}: {bad} of {waveform.size} samples are NaN or infinite; repair or leave out the file.")
 
 
-def _read_file(source: Any, name: str) -> tuple[np.ndarray, int, int]:
-    """Decode a file to (mono waveform, its rate, its number of channels)."""
+def _read_file(source: Any, name: str, *, max_seconds: float | None = None) -> tuple[np.ndarray, int, int]:
+    """Decode a file, or its start and what resampling needs beyond, to (mono waveform, its rate, its channels)."""
     with _open_binary(source, name) as stream, _open_sound(stream, name) as sound:
-        try:
-            samples = _read_samples(sound)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{name}: damaged or cut off while decoding ({error}).") from error
-        promised = sound.frames
-        if len(samples) < promised and (sound.format != "MP3" or _mp3_states_length(stream)):
-            raise AudioError(f"{name}: cut off, {len(samples)} samples where the header promises {promised}.")
-        if not len(samples):
-            raise AudioError(f"{name}: a header without samples.")
-        mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float64).astype(np.float32)
-        return mono, sound.samplerate, samples.shape[1]
+        wanted = math.inf if max_seconds is None else (max_seconds + _RESAMPLING_MARGIN_S) * sound.samplerate
+        samples = _decoded(sound, name, num_frames=math.ceil(wanted) if wanted < sound.frames else -1)
+        if len(samples) < wanted:
+            _check_complete(len(samples), sound, stream, name)
+        return _as_mono(samples), sound.samplerate, samples.shape[1]
 
 
-def _read_samples(sound: soundfile.SoundFile) -> np.ndarray:
-    """Read all samples, float32 (samples, channels)."""
+class _SequentialSound(soundfile.SoundFile):
+    """A file that is read from its start to its end.
+
+    After each read ``soundfile`` seeks to the place where it already is, and there MP3 decoders lose the overlap with
+    the frame before: blocks would differ from the whole.
+    """
+
+    def seekable(self) -> bool:
+        """Say that there is no seeking."""
+        return False
+
+
+def _decoded(sound: soundfile.SoundFile, name: str, *, num_frames: int = -1) -> np.ndarray:
+    """Read the next samples, by default all, float32 (samples, channels)."""
+    try:
+        return _read_samples(sound, num_frames)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{name}: damaged or cut off while decoding ({error}).") from error
+
+
+def _as_mono(samples: np.ndarray) -> np.ndarray:
+    """Average the channels of samples (samples, channels)."""
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float64).astype(np.float32)
+
+
+def _check_complete(num_samples: int, sound: soundfile.SoundFile, stream: BinaryIO, name: str) -> None:
+    """Refuse a file of which less was read than its header promises, or nothing."""
+    promised = sound.frames
+    if num_samples < promised and (sound.format != "MP3" or mp3_states_length(stream)):
+        raise AudioError(f"{name}: cut off, {num_samples} samples where the header promises {promised}.")
+    if not num_samples:
+        raise AudioError(f"{name}: a header without samples.")
+
+
+def _read_samples(sound: soundfile.SoundFile, num_frames: int) -> np.ndarray:
+    """Read samples, float32 (samples, channels)."""
     if sound.subtype != "PCM_16":
-        return sound.read(dtype="float32", always_2d=True)
+        return sound.read(num_frames, dtype="float32", always_2d=True)
     # The same numbers as libsndfile's own conversion, which takes longer than all the rest of reading a file.
-    samples = sound.read(dtype="int16", always_2d=True)
+    samples = sound.read(num_frames, dtype="int16", always_2d=True)
     return np.multiply(samples, np.float32(1 / _FULL_SCALE[np.dtype(np.int16)]), dtype=np.float32)
 
 
@@ -366,12 +459,14 @@ def _open_binary(source: Any, name: str) -> BinaryIO:
     return stream
 
 
-def _open_sound(stream: BinaryIO, name: str) -> soundfile.SoundFile:
-    shortfall = _bytes_missing(stream)
+def _open_sound(
+    stream: BinaryIO, name: str, *, kind: type[soundfile.SoundFile] = soundfile.SoundFile
+) -> soundfile.SoundFile:
+    shortfall = bytes_missing(stream)
     if shortfall is not None:
         raise AudioError(f"{name}: cut off, {shortfall}.")
     try:
-        sound = soundfile.SoundFile(stream)
+        sound = kind(stream)
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a headerless .raw file
         reason = getattr(error, "error_string", str(error))
         raise AudioError(f"{name}: not readable as audio ({reason}).") from error
@@ -379,69 +474,3 @@ def _open_sound(stream: BinaryIO, name: str) -> soundfile.SoundFile:
         sound.close()
         raise AudioError(f"{name}: a header without samples.")
     return sound
-
-
-def _bytes_missing(stream: BinaryIO) -> str | None:
-    """Say what a WAV or Ogg file lacks at its end, or None. Leaves the stream at its start."""
-    stream.seek(0)
-    magic = stream.read(4)
-    if magic in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
-        reason = _wav_shortfall(stream, "big" if magic == b"RIFX" else "little")
-    elif magic == b"OggS":
-        reason = _ogg_shortfall(stream)
-    else:
-        reason = None
-    stream.seek(0)
-    return reason
-
-
-def _wav_shortfall(stream: BinaryIO, byte_order: str) -> str | None:
-    file_size = stream.seek(0, os.SEEK_END)
-    stream.seek(8)
-    if stream.read(4) != b"WAVE":
-        return None  # another RIFF form; libsndfile will say what it is not
-    size_from_ds64: int | None = None
-    position = 12
-    while position + 8 <= file_size:
-        stream.seek(position)
-        header = stream.read(8)
-        kind, size = header[:4], int.from_bytes(header[4:], byte_order)
-        if kind == b"ds64":  # RF64: the true sizes of RIFF and data, eight bytes each
-            size_from_ds64 = int.from_bytes(stream.read(16)[8:16], "little")
-        if kind == b"data":
-            if size == _UNKNOWN_SIZE:
-                if size_from_ds64 is None:
-                    return None
-                size = size_from_ds64
-            available = file_size - position - 8
-            return f"{available} bytes of samples where the header promises {size}" if available < size else None
-        position += 8 + size + size % 2  # chunks are padded to even length
-    return "the file ends before its samples"
-
-
-def _ogg_shortfall(stream: BinaryIO) -> str | None:
-    """Check the last page: an Ogg page is at most 65,307 bytes, and the last one of a stream carries flag 4."""
-    file_size = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, file_size - 2 * 65_307))
-    tail = stream.read()
-    start = tail.rfind(b"OggS")
-    page = tail[start:]
-    if start < 0 or len(page) < 27 or len(page) < 27 + page[26]:
-        return "the last Ogg page is incomplete"
-    promised = 27 + page[26] + sum(page[27 : 27 + page[26]])
-    if len(page) < promised:
-        return f"the last Ogg page holds {len(page)} of {promised} bytes"
-    return None if page[5] & 4 else "the last Ogg page does not end the stream"
-
-
-def _mp3_states_length(stream: BinaryIO) -> bool:
-    """Tell whether the first frame of an MP3 file is a Xing, Info or VBRI frame, which states the number of frames."""
-    stream.seek(0)
-    header = stream.read(10)
-    start = 0
-    if header[:3] == b"ID3" and len(header) == 10:
-        sizes = struct.unpack("4B", header[6:10])  # seven bits a byte
-        start = 10 + sum(size << shift for size, shift in zip(sizes, (21, 14, 7, 0), strict=True))
-    stream.seek(start)
-    first_frame = stream.read(256)
-    return any(tag in first_frame for tag in (b"Xing", b"Info", b"VBRI"))

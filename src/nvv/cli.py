@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import audit, compare, prepare, push_dataset
+from .commands import audit, classify, compare, demo, embed, prepare, push, push_dataset, segment, tag
 from .version import __version__
 
 __all__ = ["app", "main"]
@@ -31,7 +31,7 @@ def _nvv(
 
 
 # In the order of a project: a corpus, a model, its use. Each module has a function of its own name, and an example.
-for _module in (prepare, push_dataset, audit, compare):
+for _module in (prepare, push_dataset, audit, compare, push, classify, segment, embed, tag, demo):
     _function = getattr(_module, _module.__name__.rpartition(".")[2])
     app.command(epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_function)
 

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
-from transformers.utils import cached_file, find_adapter_config_file, is_peft_available
+from transformers.utils import is_peft_available
 
+from .adapters_nvv import HUB_ARGUMENTS, AdapterSwitching, is_adapter_only, pin_revision
 from .backbones_nvv import BACKBONE_CLASSES, frame_mask_of
 from .configuration_nvv import CONTRASTIVE_LOSS, NvvConfig, own_fields
 from .contrastive_nvv import supervised_contrastive_loss
@@ -33,9 +34,7 @@ from .loading_nvv import (
 )
 from .losses_nvv import task_loss
 
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 _NORMALIZATION_EPSILON = 1e-7  # of transformers' Wav2Vec2FeatureExtractor
-_BASE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
 @dataclass
@@ -45,7 +44,7 @@ class NvvOutput(SequenceClassifierOutput):
     embeddings: torch.Tensor | None = None
 
 
-class NvvForAudioClassification(PreTrainedModel):
+class NvvForAudioClassification(AdapterSwitching, PreTrainedModel):
     """Classifies clips of non-verbal vocalizations, or predicts numbers from them, or both.
 
     Args:
@@ -279,11 +278,6 @@ class NvvForAudioClassification(PreTrainedModel):
         waveform = waveform.masked_fill(attention_mask == 0, 0.0)
         return waveform, attention_mask.sum(dim=-1).long()
 
-    def load_adapter(self, *args: Any, **kwargs: Any) -> Any:
-        """As in transformers, with nvv's own tuners known to PEFT."""
-        _register_tuners()
-        return super().load_adapter(*args, **kwargs)
-
     @classmethod
     def from_backbone(
         cls,
@@ -345,6 +339,7 @@ class NvvForAudioClassification(PreTrainedModel):
             model.backbone = backbone
             model.head = NvvHead(config)
             model.head.apply(model._init_weights)
+        model._has_named_backbone = True
         return model.eval()
 
     @classmethod
@@ -366,7 +361,7 @@ class NvvForAudioClassification(PreTrainedModel):
             ValueError: The backbone's weights are incomplete or not those the adapter was trained on, or weights of the
                 adapter are missing.
         """
-        hub_arguments = {name: kwargs[name] for name in _HUB_ARGUMENTS if kwargs.get(name) is not None}
+        hub_arguments = {name: kwargs[name] for name in HUB_ARGUMENTS if kwargs.get(name) is not None}
         path = pretrained_model_name_or_path
         stock = {"config": config, "adapter_kwargs": adapter_kwargs, "adapter_name": adapter_name}
         if path is None or kwargs.get("state_dict") is not None:
@@ -374,7 +369,10 @@ class NvvForAudioClassification(PreTrainedModel):
         if not isinstance(config, PreTrainedConfig):
             fields = {name: kwargs.pop(name) for name in own_fields() if name in kwargs}
             stock["config"] = config = NvvConfig.from_pretrained(config or path, **hub_arguments, **fields)
-        is_adapter = _is_adapter_only(path, hub_arguments)
+        hub_arguments = pin_revision(path, hub_arguments)
+        is_adapter = is_adapter_only(path, hub_arguments)
+        if is_adapter and not is_peft_available():
+            raise ImportError(f"{path} holds an adapter, which takes the peft library to load: pip install peft")
         if not is_adapter and config.saved_weights == "all":
             if is_peft_available():
                 _register_tuners()
@@ -386,7 +384,14 @@ class NvvForAudioClassification(PreTrainedModel):
             kwargs.pop(name, None)
         output_loading_info = kwargs.pop("output_loading_info", False)
         own = {name: value for name, value in hub_arguments.items() if name not in ("revision", "subfolder")}
-        weights = {f"backbone.{name}": weight for name, weight in load_backbone(config, **own).state_dict().items()}
+        try:
+            backbone = load_backbone(config, **own)
+        except OSError as error:  # gone, private, or not in the cache
+            raise OSError(
+                f"The backbone of {path}, {config.backbone_id} at revision {config.backbone_revision or 'main'}, "
+                f"cannot be loaded: {error}"
+            ) from error
+        weights = {f"backbone.{name}": weight for name, weight in backbone.state_dict().items()}
         head = NvvHead(config).state_dict() if is_adapter else load_head_weights(path, **hub_arguments)
         weights.update({f"head.{name}": weight for name, weight in head.items()})
         config = copy.deepcopy(config)
@@ -396,8 +401,7 @@ class NvvForAudioClassification(PreTrainedModel):
         )
         if report["missing_keys"]:
             raise ValueError(f"{path} lacks the weight {sorted(report['missing_keys'])[0]} and perhaps others.")
-        if is_adapter:
-            _load_adapter(model, path, adapter_name=adapter_name, hub_arguments=hub_arguments)
+        model._adopt_first(adapter_name, str(path), hub_arguments, is_adapter=is_adapter)
         model.config.name_or_path = str(path)
         return (model, report) if output_loading_info else model
 
@@ -418,40 +422,11 @@ def _check_inputs(input_values: torch.Tensor, attention_mask: torch.Tensor | Non
         raise ValueError("attention_mask must be 1 on each clip's samples and 0 after them: pad on the right.")
 
 
-def _is_adapter_only(path: str, hub_arguments: dict[str, Any]) -> bool:
-    """Whether a repository holds an adapter and no weights of a whole model; an error where PEFT is then missing."""
-    lookup = {name: value for name, value in hub_arguments.items() if name != "force_download"}
-    if find_adapter_config_file(path, **lookup) is None:
-        return False
-    has_base_weights = any(
-        cached_file(
-            path,
-            name,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_gated_repo=False,
-            _raise_exceptions_for_connection_errors=False,
-            **lookup,
-        )
-        for name in _BASE_WEIGHTS
-    )
-    if not has_base_weights and not is_peft_available():
-        raise ImportError(f"{path} holds an adapter, which takes the peft library to load: pip install peft")
-    return not has_base_weights
-
-
 def _register_tuners() -> None:
     """Enters nvv's adapters and prompts into PEFT's tables; without PEFT nothing needs them."""
     from .tuners_nvv import register_tuners
 
     register_tuners()
-
-
-def _load_adapter(
-    model: NvvForAudioClassification, path: str, *, adapter_name: str, hub_arguments: dict[str, Any]
-) -> None:
-    from .tuners_nvv import load_adapter
-
-    load_adapter(model, str(path), adapter_name=adapter_name, **hub_arguments)
 
 
 def _check_config_fields(fields: dict[str, Any]) -> None:

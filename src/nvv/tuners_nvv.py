@@ -11,16 +11,19 @@ Models to Non-Verbal Vocalization Tasks", CLiC-it 2025; the code is own work.
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
 import peft.mapping
+import torch
 from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import load_peft_weights
 from torch import nn
 from transformers.activations import ACT2FN
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from .tuner_layers_nvv import (
     AdapterLayer,
@@ -32,6 +35,7 @@ from .tuner_layers_nvv import (
 )
 
 PLACEMENTS = ("parallel", "sequential")
+_STARTS_THAT_KEEP_THE_BACKBONE = ("gaussian", "eva", "orthogonal")
 
 
 class NvvTunerType(str, Enum):
@@ -249,8 +253,16 @@ class NvvCombinedModel(_NvvTuner):
     tuner_layer_cls = CombinedLayer
 
 
-def load_adapter(model: nn.Module, path: str, *, adapter_name: str = "default", **hub_arguments: Any) -> None:
-    """Loads a saved adapter of any PEFT method into a model that carries none yet, ready for inference.
+def load_adapter(
+    model: nn.Module,
+    path: str,
+    *,
+    adapter_name: str = "default",
+    is_trainable: bool = False,
+    may_change_backbone: bool = True,
+    **hub_arguments: Any,
+) -> PeftModel:
+    """Loads a saved adapter of any PEFT method into a model that carries none yet, by default for inference.
 
     `PreTrainedModel.load_adapter` refuses VeRA, loses DoRA's magnitudes and reports AdaLoRA's rank counters as missing,
     so PEFT itself loads here. Afterwards the model itself, no `PeftModel` around it, runs with the adapter.
@@ -259,17 +271,29 @@ def load_adapter(model: nn.Module, path: str, *, adapter_name: str = "default", 
         model: A `PreTrainedModel`; changed in place.
         path: Folder or Hub id of the adapter.
         adapter_name: Name that it gets.
+        is_trainable: Whether it is to be trained further.
+        may_change_backbone: Whether it may change weights of the backbone itself; see `changes_backbone`.
         hub_arguments: `revision`, `token`, `cache_dir`, `local_files_only`, `force_download`, `subfolder`.
 
+    Returns:
+        What PEFT put around the model, for PEFT's functions to look into.
+
     Raises:
-        ValueError: The model carries an adapter already, or the saved weights are not those that the adapter has.
+        ValueError: The model carries an adapter already, the saved weights are not those that the adapter has, or it
+            would change the backbone and may not.
     """
     if getattr(model, "peft_config", None):
         raise ValueError(f"{path}: the model carries the adapter {', '.join(model.peft_config)!r} already.")
-    config = PeftConfig.from_pretrained(path, **hub_arguments)
-    config.inference_mode = True
+    folder = _fetch(path, hub_arguments)
+    config = PeftConfig.from_pretrained(folder)
+    if not may_change_backbone and changes_backbone(config):
+        raise ValueError(
+            f"{path}: this {config.peft_type} adapter changes weights of the backbone itself, which all adapters of a "
+            "model share. Load it by itself, with from_pretrained."
+        )
+    config.inference_mode = not is_trainable
     peft_model = PeftModel(model, config, adapter_name=adapter_name)
-    weights = load_peft_weights(path, device="cpu", **hub_arguments)
+    weights = load_peft_weights(folder, device="cpu")
     expected = set(get_peft_model_state_dict(peft_model, adapter_name=adapter_name, save_embedding_layers=False))
     differing = expected ^ set(weights)
     if differing:
@@ -281,7 +305,46 @@ def load_adapter(model: nn.Module, path: str, *, adapter_name: str = "default", 
         )
     set_peft_model_state_dict(peft_model, weights, adapter_name=adapter_name)
     model._hf_peft_config_loaded = True  # what tells transformers' adapter methods that there is one
-    model.eval()
+    if not is_trainable:
+        model.eval()
+    return peft_model
+
+
+def _fetch(path: str, hub_arguments: dict[str, Any]) -> str:
+    """The folder where an adapter's two files lie, from one commit; PEFT itself would not take them from the cache."""
+    config_file = cached_file(path, "adapter_config.json", **hub_arguments)
+    commit = extract_commit_hash(config_file, None)
+    at_commit = hub_arguments if commit is None else {**hub_arguments, "revision": commit}
+    for name in ("adapter_model.safetensors", "adapter_model.bin"):
+        if cached_file(path, name, _raise_exceptions_for_missing_entries=False, **at_commit) is not None:
+            return os.path.dirname(config_file)
+    raise OSError(f"{path} holds an adapter_config.json and no adapter_model.safetensors beside it.")
+
+
+def changes_backbone(config: PeftConfig) -> bool:
+    """Whether a kind of adapter changes weights of the backbone beside adding its own.
+
+    So do trained biases, and starts of LoRA such as PiSSA's that take a part out of the weights.
+
+    Args:
+        config: Describes the adapter.
+    """
+    start = getattr(config, "init_lora_weights", True)
+    keeps = isinstance(start, bool) or start in _STARTS_THAT_KEEP_THE_BACKBONE
+    return not keeps or getattr(config, "bias", "none") not in (None, False, "none")
+
+
+def adapter_weights(model: nn.Module, adapter_name: str) -> dict[str, torch.Tensor]:
+    """Weights of an adapter and of the modules trained with it, by the names that PEFT saves.
+
+    Args:
+        model: What `load_adapter` gave, or a model with an adapter that PEFT put into it.
+        adapter_name: The adapter's name.
+    """
+    weights = get_peft_model_state_dict(model, adapter_name=adapter_name, save_embedding_layers=False)
+    if isinstance(model, PeftModel):
+        return weights
+    return {f"base_model.model.{name}": weight for name, weight in weights.items()}
 
 
 def register_tuners() -> None:

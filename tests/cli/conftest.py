@@ -9,3 +9,4 @@ _spec.loader.exec_module(_hub_conftest)
 
 hub = _hub_conftest.hub
 hub_environment = _hub_conftest.hub_environment
+make_run = _hub_conftest.make_run

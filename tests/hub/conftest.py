@@ -20,30 +20,36 @@ from nvv.audio import encode_wav
 from nvv.data import Clip, corpus_builder
 
 
-def _load_server():
-    spec = importlib.util.spec_from_file_location("localhost_hub", Path(__file__).with_name("localhost_hub.py"))
+def _load(name):
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
-localhost_hub = _load_server()
+for _name in ("localhost_hub_repository", "localhost_hub_answers"):  # the server imports them
+    _load(_name)
+localhost_hub = _load("localhost_hub")
+make_run = _load("finished_runs").make_run
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    """An empty Hub that the client in this process uses, as ada; it waits for nothing between attempts."""
+def hub(monkeypatch, tmp_path_factory):
+    """An empty Hub that the client in this process uses, as ada, with an empty cache and no waits between attempts."""
     with localhost_hub.serving_hub() as served:
         for name, value in {
             "ENDPOINT": served.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": served.url + "/{repo_id}/resolve/{revision}/{filename}",
             "HF_HUB_OFFLINE": False,
             "HF_HUB_DISABLE_XET": True,
             "HF_HUB_DISABLE_PROGRESS_BARS": True,
+            "HF_HUB_CACHE": str(tmp_path_factory.mktemp("hub_cache")),
         }.items():
             monkeypatch.setattr(huggingface_hub.constants, name, value)
         monkeypatch.setenv("HF_TOKEN", "hf_ada")
-        monkeypatch.setattr(huggingface_hub.utils._http, "time", SimpleNamespace(sleep=lambda seconds: None))
+        for module in (huggingface_hub.utils._http, huggingface_hub.file_download):
+            monkeypatch.setattr(module, "time", SimpleNamespace(sleep=lambda seconds: None))
         yield served
         huggingface_hub.close_session()
 
@@ -51,8 +57,9 @@ def hub(monkeypatch):
 @pytest.fixture
 def hub_environment(hub, tmp_path_factory):
     """Environment of a fresh process with an empty cache that uses the Hub, as ada."""
+    caches = ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_CACHE", "HF_EVALUATE_CACHE", "HF_TOKEN_PATH")
     return {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in caches},  # HF_HOME holds them all
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path_factory.mktemp("hf_home")),
         "HF_TOKEN": "hf_ada",

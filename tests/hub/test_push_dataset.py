@@ -268,14 +268,14 @@ def test_nothing_is_sent_when_the_repository_is_private_and_public_was_asked(mak
 
 
 def test_repository_made_public_meanwhile_is_an_error(make_folder, hub, monkeypatch):
-    upload = HfApi.upload_folder
+    upload = HfApi.create_commit
 
-    def upload_and_publish(api, **options):
-        commit = upload(api, **options)
+    def upload_and_publish(api, *args, **options):
+        commit = upload(api, *args, **options)
         hub.dataset("ada/sounds").private = False
         return commit
 
-    monkeypatch.setattr(HfApi, "upload_folder", upload_and_publish)
+    monkeypatch.setattr(HfApi, "create_commit", upload_and_publish)
     with pytest.raises(DatasetPushError, match="make this one private in its settings"):
         push(make_folder("vivae"))
 
@@ -348,11 +348,43 @@ def test_upload_survives_one_error_of_the_server(make_folder, hub):
 
 def test_lost_commit_is_one_line_and_nothing_is_changed(make_folder, hub):
     folder = make_folder("synthetic")
-    hub.fail_next("POST", "/commit/")
+    hub.fail_next("POST", "/commit/", times=math.inf)
     with pytest.raises(DatasetPushError, match=r"failed \(RemoteProtocolError: .*again to go on"):
         push(folder)
+    assert len(hub.requests("POST", "/commit/")) == 6  # the client's own number of attempts
+    hub.clear_failures()
     push(folder)
     assert len(hub.dataset("ada/sounds").commits) == 2
+
+
+REQUESTS = {
+    "who": ("GET", "/api/whoami"),
+    "make": ("POST", "/api/repos/create"),
+    "ask": ("GET", "/api/datasets/ada/sounds"),
+    "list": ("GET", "/tree/"),
+    "branch": ("POST", "/branch/"),
+    "card": ("POST", "/api/validate-yaml"),
+    "announce": ("POST", "/preupload/"),
+    "batch": ("POST", "objects/batch"),
+    "commit": ("POST", "/commit/"),
+}
+
+
+@pytest.mark.parametrize("request_name", REQUESTS)
+def test_request_that_fails_for_the_moment_is_sent_again(request_name, make_folder, hub):
+    folder = make_folder("synthetic")
+    for failure in (429, 500, None, 503):  # None: the connection is cut
+        hub.fail_next(*REQUESTS[request_name], status=failure)
+    push(folder, revision="v1")
+    assert len(hub.dataset("ada/sounds").files("v1")) == 4
+    assert len(hub.dataset("ada/sounds").branches["v1"]) == 2
+
+
+def test_commit_whose_answer_was_lost_is_not_made_twice(make_folder, hub):
+    hub.cut_next("/commit/", method="POST")
+    pushed = push(make_folder("synthetic"))
+    assert len(hub.dataset("ada/sounds").commits) == 2
+    assert pushed.commit == hub.dataset("ada/sounds").resolve("main")
 
 
 @pytest.mark.parametrize(
@@ -414,11 +446,11 @@ def test_branch_is_made_and_main_is_left_alone(make_folder, hub):
 
 
 def test_file_that_did_not_arrive_is_an_error(make_folder, hub, monkeypatch):
-    upload = HfApi.upload_folder
+    upload = HfApi.create_commit
 
-    def upload_all_but_the_last(api, *, allow_patterns, **options):
-        return upload(api, allow_patterns=allow_patterns[:-1], **options)
+    def upload_all_but_the_last(api, repository, operations, **options):
+        return upload(api, repository, operations[:-1], **options)
 
-    monkeypatch.setattr(HfApi, "upload_folder", upload_all_but_the_last)
+    monkeypatch.setattr(HfApi, "create_commit", upload_all_but_the_last)
     with pytest.raises(DatasetPushError, match=r"1 files differ .*-00001\.parquet \(\d+ bytes here, no"):
         push(make_folder("synthetic"))

@@ -129,7 +129,7 @@ def test_early_stopped_run_stays_stopped_when_resumed(command_line, monkeypatch)
 def test_failed_push_leaves_a_complete_folder_and_says_how_to_push(command_line, tmp_path):
     # The tests run with HF_HUB_OFFLINE=1, so the Hub cannot be reached.
     options = ("--push_to_hub", "true", "--hub_model_id", "somebody/tones", "--num_train_epochs", "1")
-    with pytest.raises(PushError, match=r"upload it later with: hf upload somebody/tones .*checkpoint"):
+    with pytest.raises(PushError, match=r"push it later with: nvv push .*run somebody/tones"):
         _train(command_line(*options))
     assert {"metrics.json", "README.md", "adapter_model.safetensors"} <= {p.name for p in (tmp_path / "run").iterdir()}
 

@@ -17,13 +17,15 @@ import pyarrow.parquet as pq
 from .own_tables import Table, read_table
 from .rawfiles import CorpusError, list_files
 
-__all__ = ["AudioFolder", "canonical_split", "is_split_name", "list_audio", "read_audio_folder"]
+__all__ = ["AUDIO_SUFFIXES", "AudioFolder", "canonical_split", "is_split_name", "list_audio", "read_audio_folder"]
 
 logger = logging.getLogger(__name__)
 
 # What libsndfile decodes, by the endings these files go under. RAW has no header and is left out.
 _DECODED_SUFFIXES = {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"}
 _OTHER_AUDIO_SUFFIXES = {".m4a", ".aac", ".mp4", ".wma", ".webm", ".amr", ".3gp"}
+AUDIO_SUFFIXES = frozenset(_DECODED_SUFFIXES | _OTHER_AUDIO_SUFFIXES)
+"""What files with recordings end in, readable or not: lower case, with the dot."""
 _METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 _SPLIT_NAMES = {

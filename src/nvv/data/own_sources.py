@@ -22,7 +22,7 @@ from .own_folders import AudioFolder, is_split_name, list_audio, read_audio_fold
 from .own_tables import TABLE_SUFFIXES, read_table
 from .rawfiles import CorpusError
 
-__all__ = ["ColumnNames", "RawData", "Source", "config_names", "read_source"]
+__all__ = ["ColumnNames", "RawData", "Source", "UndecodedAudio", "config_names", "read_source"]
 
 Source = str | os.PathLike[str] | datasets.Dataset | datasets.DatasetDict
 
@@ -298,7 +298,7 @@ def _read_hub(
     return raw
 
 
-class _UndecodedAudio(datasets.Audio):
+class UndecodedAudio(datasets.Audio):
     """An Audio feature that stores a path without torchcodec, which the feature itself wants even for that."""
 
     def encode_example(self, value: Any) -> dict[str, Any]:
@@ -312,7 +312,7 @@ def _load_dataset(path: str, config: str | None = None, **options: Any) -> tuple
     try:
         builder = datasets.load_dataset_builder(path, config, **options)
         if getattr(builder, "BASE_FEATURE", None) is datasets.Audio:  # the audiofolder's
-            builder.BASE_FEATURE = _UndecodedAudio
+            builder.BASE_FEATURE = UndecodedAudio
         builder.download_and_prepare()
         files = [str(file) for found in (builder.config.data_files or {}).values() for file in found]
         return builder.as_dataset(), files

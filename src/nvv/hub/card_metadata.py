@@ -6,6 +6,7 @@ Own work.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["card_data"]
 
+_SPEAKER_PROTOCOL = "speaker"  # no speaker in two splits
 _PEFT_METHODS = ("lora", "adapter", "prompt", "combined", "peft")
 
 # Metric identifiers of the Hub, with the arguments that make them the scores reported here.
@@ -97,7 +99,7 @@ def card_data(facts: CardFacts) -> ModelCardData:
         tags.append("random-weights")
     if metrics["corpus"].get("is_synthetic"):
         tags.append("synthetic-data")
-    tags += _kind_tags(facts)
+    tags += [*_kind_tags(facts), *_corpus_tags(facts)]
     relation = ("adapter" if facts.adapter_only else "finetune") if facts.base_model else None
     return ModelCardData(
         license=licence.licence,
@@ -105,7 +107,7 @@ def card_data(facts: CardFacts) -> ModelCardData:
         license_link=licence.link,
         library_name="peft" if facts.adapter_only else "transformers",
         pipeline_tag="audio-classification",
-        tags=tags,
+        tags=list(dict.fromkeys(tags)),
         base_model=facts.base_model,
         base_model_relation=relation,
         datasets=[facts.dataset_name] if facts.dataset_name else None,
@@ -113,6 +115,16 @@ def card_data(facts: CardFacts) -> ModelCardData:
         model_name=facts.title,
         eval_results=_eval_results(facts),
     )
+
+
+def _corpus_tags(facts: CardFacts) -> list[str]:
+    """Return what finds all models of one corpus, and those that were tested on voices that they had not heard."""
+    corpus, tags = facts.metrics["corpus"], []
+    if facts.dataset_name is not None:
+        tags.append(Path(corpus["name"]).name)
+    if corpus["config"] == _SPEAKER_PROTOCOL and not corpus.get("num_shared_speakers"):
+        tags.append("speaker-independent")
+    return tags
 
 
 def _kind_tags(facts: CardFacts) -> list[str]:

@@ -47,7 +47,7 @@ class CardFacts:
         adapter_only: whether the repository holds an adapter instead of all weights.
         model_name: the card's title; None for backbone, corpus and method in one name.
         repository_id: the repository's id on the Hub, used in the code to paste; None: the folder itself.
-        dataset_id: the corpus's id on the Hub, if it has one there.
+        dataset_id: the corpus's id on the Hub, if it has one there; None: the one that the run recorded, if it did.
         plots: the file names of those plots that stand beside the card.
 
     Raises:
@@ -141,7 +141,7 @@ class CardFacts:
         """The corpus as metadata can name it: its Hub id, else its short name; None for data that is on no Hub."""
         if self.metrics["corpus"].get("is_local"):
             return None
-        name = self.dataset_id or self.metrics["corpus"]["name"]
+        name = self.dataset_id or self.metrics["corpus"].get("dataset_id") or self.metrics["corpus"]["name"]
         return name if _DATASET_NAME.fullmatch(name) and not Path(name).exists() else None
 
     @property

@@ -7,31 +7,30 @@ loading script's: for the corpora of this package the card is never the authorit
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.hf_api import DatasetInfo, RepoFile
+from huggingface_hub.hf_api import DatasetInfo
 from huggingface_hub.utils import validate_repo_id
 
 from ..data import CorpusError, CorpusFacts, corpus_facts
 from ..data.prepared import CARD, EXCLUDED_LIST, SKIPPED_LIST
 from ..files import write_text
 from .client_errors import CLIENT_FAILURES, describe_failure
+from .commits import HUB_FILE, commit_files, remote_files
 from .dataset_folder import DatasetFolder, read_dataset_folder
 from .licences import CopyTerms, copy_terms, find_licence
+from .retries import retrying_requests
 
 __all__ = ["CheckedDataset", "DatasetPushError", "PushedDataset", "check_dataset", "push_dataset"]
 
 # What a push may replace or remove on the Hub, and its own file there.
 _OWN_FILES = re.compile("|".join([*map(re.escape, (CARD, SKIPPED_LIST, EXCLUDED_LIST)), r"data/[^/]+\.parquet"]))
-_HUB_FILE = ".gitattributes"
 _ATTRIBUTION = re.compile(r"^#+ .*(citation|cite|attribution|author|credit|source)", re.MULTILINE | re.IGNORECASE)
 
 # ValueError: an answer that the client cannot use.
@@ -195,8 +194,8 @@ def push_dataset(
     are replaced, files of anything else are an error. The card's ``load_dataset`` line names the repository afterwards,
     in the folder too.
 
-    The client's `upload_folder` serves folders of any size: from version 1.31 it commits large ones in parts, and a
-    second call sends only what has not arrived.
+    Everything arrives in one commit, or nothing does; large files are sent before it, and a second call sends only
+    those that have not arrived.
 
     Args:
         dataset: From `check_dataset`.
@@ -215,25 +214,26 @@ def push_dataset(
     """
     validate_repo_id(repository_id)
     api = HfApi(endpoint=endpoint, token=token)
-    with _explaining(repository_id, dataset.folder.path):
+    with _explaining(repository_id, dataset.folder.path), retrying_requests():
         user = api.whoami()["name"]
         repository = repository_id if "/" in repository_id else f"{user}/{repository_id}"
         api.create_repo(repository, repo_type="dataset", private=not dataset.public, exist_ok=True)
         _require_visibility(api.dataset_info(repository), dataset)  # of an old one, and that of a new one is as asked
         if revision is not None:
             api.create_branch(repository, branch=revision, repo_type="dataset", exist_ok=True)
-        stale = _stale_files(api, repository, revision, dataset)
+        parent = api.dataset_info(repository, revision=revision).sha
+        stale = _stale_files(api, repository, parent, dataset)
         sizes = _name_repository(dataset.folder, repository)
-        commit = api.upload_folder(
-            repo_id=repository,
+        commit = commit_files(
+            api,
+            repository,
+            {file: dataset.folder.path / file for file in sizes},
             repo_type="dataset",
-            folder_path=dataset.folder.path,
+            parent=parent,
+            message=f"Upload {dataset.facts.pretty_name}",
             revision=revision,
-            allow_patterns=[glob.escape(file) for file in sizes],
-            delete_patterns=[glob.escape(file) for file in stale] or None,
-            commit_message=f"Upload {dataset.facts.pretty_name}",
-        ).oid
-        _verify(_remote_sizes(api, repository, commit), sizes, repository)
+            stale=stale,
+        )
         _require_visibility(api.dataset_info(repository), dataset)
     return PushedDataset(
         repository_id=repository,
@@ -278,7 +278,7 @@ def _require_visibility(info: DatasetInfo, dataset: CheckedDataset) -> None:
 def _stale_files(api: HfApi, repository: str, revision: str | None, dataset: CheckedDataset) -> list[str]:
     """Return what an earlier push left that is no longer part of the dataset; refuse a repository of something else."""
     corpus, found = dataset.folder.corpus, _remote_sizes(api, repository, revision)
-    extra = [file for file in found if file not in dataset.folder.sizes and file != _HUB_FILE]
+    extra = [file for file in found if file not in dataset.folder.sizes and file != HUB_FILE]
     foreign = [file for file in extra if corpus is None or not _OWN_FILES.fullmatch(file)]
     if foreign:
         raise DatasetPushError(
@@ -310,18 +310,5 @@ def _name_repository(folder: DatasetFolder, repository: str) -> dict[str, int]:
 
 
 def _remote_sizes(api: HfApi, repository: str, revision: str | None) -> dict[str, int]:
-    entries = api.list_repo_tree(repository, repo_type="dataset", recursive=True, revision=revision)
-    return {entry.path: entry.size for entry in entries if isinstance(entry, RepoFile)}
-
-
-def _verify(remote: Mapping[str, Any], local: Mapping[str, int], repository: str) -> None:
-    """Require that the commit holds the folder's files and no others."""
-    remote = {file: size for file, size in remote.items() if file != _HUB_FILE}
-    if remote == local:
-        return
-    different = sorted(file for file in {*remote, *local} if remote.get(file) != local.get(file))
-    raise DatasetPushError(
-        f"{repository}: {len(different)} files differ from the folder, the first: {different[0]} "
-        f"({local.get(different[0], 'no')} bytes here, {remote.get(different[0], 'no')} there); run the same command "
-        "again."
-    )
+    found = remote_files(api, repository, repo_type="dataset", revision=revision)
+    return {path: file.size for path, file in found.items()}

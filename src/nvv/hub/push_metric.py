@@ -14,7 +14,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 import yaml
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import HfApi
 from huggingface_hub.hf_api import SpaceInfo
 from huggingface_hub.utils import validate_repo_id
 
@@ -22,6 +22,8 @@ from ..metrics import load_metric
 from ..metrics.evaluate_modules import metric_file, metric_siblings
 from ..version import __version__
 from .client_errors import CLIENT_FAILURES, describe_failure
+from .commits import HUB_FILE, commit_files
+from .retries import retrying_requests
 
 if TYPE_CHECKING:
     import evaluate
@@ -31,7 +33,6 @@ __all__ = ["MetricPushError", "PushedMetric", "metric_space", "push_metric"]
 _CARD = "README.md"
 _APP = "app.py"
 _REQUIREMENTS = "requirements.txt"
-_HUB_FILE = ".gitattributes"
 # launch_gradio_widget of `evaluate` uses gr.inputs and gr.outputs, which Gradio 4 no longer has.
 _GRADIO_VERSION = "3.50.2"
 _NEEDED = ("evaluate", "datasets", "numpy")
@@ -196,17 +197,20 @@ def push_metric(
     api = HfApi(endpoint=endpoint, token=token)
     try:
         validate_repo_id(repository_id)
-        space = api.create_repo(repository_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True)
-        _require_own(api.space_info(repository_id), files, name=name, private=private)
-        commit = api.create_commit(
-            repository_id,
-            repo_type="space",
-            operations=[
-                CommitOperationAdd(path_in_repo=path, path_or_fileobj=content.encode())
-                for path, content in files.items()
-            ],
-            commit_message=f"Metric {name} of nvv {__version__}",
-        )
+        with retrying_requests():
+            space = api.create_repo(
+                repository_id, repo_type="space", space_sdk="gradio", private=private, exist_ok=True
+            )
+            info = api.space_info(repository_id)
+            _require_own(info, files, name=name, private=private)
+            commit = commit_files(
+                api,
+                repository_id,
+                {path: content.encode() for path, content in files.items()},
+                repo_type="space",
+                parent=info.sha,
+                message=f"Metric {name} of nvv {__version__}",
+            )
     except MetricPushError:
         raise
     except _FAILURES as error:
@@ -214,12 +218,12 @@ def push_metric(
             f"The upload of {name} to {repository_id} failed ({describe_failure(error)}). Check the token and who may "
             "write there, then run it again."
         ) from error
-    return PushedMetric(repository_id=repository_id, url=str(space), commit=commit.oid, files=tuple(sorted(files)))
+    return PushedMetric(repository_id=repository_id, url=str(space), commit=commit, files=tuple(sorted(files)))
 
 
 def _require_own(info: SpaceInfo, files: Mapping[str, str], *, name: str, private: bool) -> None:
     """Refuse a Space that holds anything but this metric, or that others may read who should not (or the reverse)."""
-    found = {sibling.rfilename for sibling in info.siblings or ()} - {_HUB_FILE}
+    found = {sibling.rfilename for sibling in info.siblings or ()} - {HUB_FILE}
     tags = (info.card_data.to_dict().get("tags") or []) if info.card_data is not None else []
     # The Hub writes a card of its own into a new Space.
     if not found <= {_CARD} and _mark(name) not in tags:

@@ -87,6 +87,15 @@ def set_repository_id(folder: str | os.PathLike[str], repository_id: str) -> Non
     write_text(path, json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
+def repository_of_adapter(folder: str | os.PathLike[str]) -> str | None:
+    """Returns the Hub id, with its owner, that an adapter's folder was given; None where it has none."""
+    path = Path(folder) / "adapter_config.json"
+    if not path.is_file():
+        return None
+    name = json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
+    return name if "/" in name else None
+
+
 def _save_adapter(model: PeftModel, folder: Path) -> None:
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty card; ours is rendered from recorded facts

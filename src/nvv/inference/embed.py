@@ -20,7 +20,8 @@ from ..heads_nvv import pool_frames
 from ..loading_nvv import load_backbone
 from ..modeling_nvv import NvvForAudioClassification
 from ..training.dataset import ClipDataset
-from .classify import Inputs, compute_clips
+from .classify import compute_clips
+from .model_inputs import Inputs, embeddings_of
 
 __all__ = ["embed_clips", "untuned_model"]
 
@@ -71,7 +72,7 @@ def embed_clips(
         model,
         feature_extractor,
         clips,
-        compute=_pooled_states if untuned else _embeddings,
+        compute=_pooled_states if untuned else embeddings_of,
         description="Embedding",
         max_batch_seconds=max_batch_seconds,
         bf16=bf16,
@@ -79,10 +80,6 @@ def embed_clips(
         num_workers=num_workers,
         show_progress=show_progress,
     )
-
-
-def _embeddings(model: PreTrainedModel, inputs: Inputs) -> torch.Tensor:
-    return model.embed(**inputs)
 
 
 def _pooled_states(model: PreTrainedModel, inputs: Inputs) -> torch.Tensor:

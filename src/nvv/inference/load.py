@@ -39,7 +39,7 @@ from ..training.tasks import TARGETS_TASK, make_tasks
 from ..tuners_nvv import load_adapter
 from .model_facts import ADAPTER_CONFIG, CONFIG, ModelFacts, ModelPlace, read_model_facts, read_settings
 
-__all__ = ["WHOLE_CLIPS_SECONDS", "Classifier", "ModelError", "declared_tasks", "load_classifier"]
+__all__ = ["WHOLE_CLIPS_SECONDS", "Classifier", "ModelError", "declared_tasks", "load_beside", "load_classifier"]
 
 WHOLE_CLIPS_SECONDS = 1e7
 """Longer than any clip: for models that take whole clips."""
@@ -118,7 +118,49 @@ def load_classifier(
             model, feature_extractor = _load_ours(place)
         else:
             model, feature_extractor = _load_stock(place, trust_remote_code=trust_remote_code)
-        facts = read_model_facts(place, model)
+        return _as_classifier(model, feature_extractor, place, name=name, allows_tasks=allows_tasks)
+
+
+def load_beside(
+    classifier: Classifier, name: str, *, adapter_name: str, revision: str | None = None, allows_tasks: bool = False
+) -> Classifier:
+    """Load an adapter, or the head of a linear probe, into a model of the same backbone, which is not loaded again.
+
+    It is then the active one: `model.set_adapter` switches between it and what the model held before, and each
+    classifier holds while its adapter is active.
+
+    Args:
+        classifier: a model of this package that was loaded from an adapter or a head.
+        name: as in `load_classifier`, but no checkpoint of an adapter.
+        adapter_name: what the model calls it, without a dot.
+        revision: as in `load_classifier`.
+        allows_tasks: as in `load_classifier`.
+
+    Returns:
+        The other classifier, which shares its model with the first.
+
+    Raises:
+        ModelError: for what is no adapter or head of the same backbone, and as `load_classifier`.
+    """
+    with _blaming(name):
+        place = _locate(name, revision=revision)
+        if _read_config(place) is None:
+            raise ModelError(f"model: {name} is a checkpoint of an adapter, which is loaded by itself.")
+        feature_extractor = Wav2Vec2FeatureExtractor.from_pretrained(place.name, revision=place.revision)
+        classifier.model.load_adapter(place.name, adapter_name=adapter_name, revision=place.revision)
+        return _as_classifier(classifier.model, feature_extractor, place, name=name, allows_tasks=allows_tasks)
+
+
+def _as_classifier(
+    model: PreTrainedModel,
+    feature_extractor: SequenceFeatureExtractor,
+    place: ModelPlace,
+    *,
+    name: str,
+    allows_tasks: bool,
+) -> Classifier:
+    """Describe a loaded model."""
+    facts = read_model_facts(place, model)
     is_ours = isinstance(model.config, NvvConfig)
     has_tasks = is_ours and model.config.tasks is not None
     if not (has_tasks and allows_tasks):

@@ -42,7 +42,11 @@ _NOT_IN_GRIDS = {
     "logging_dir": "every run has its folder in the sweep's",
     "resume_from_checkpoint": "a sweep resumes by itself",
     "overwrite_output_dir": "a finished run is kept; delete its folder to have it again",
-    "push_to_hub": "push the run that you chose: hf upload REPOSITORY RUN_FOLDER",
+    **dict.fromkeys(
+        ("push_to_hub", "hub_model_id", "hub_private_repo", "hub_revision", "hub_token"),
+        "the report is uploaded by the option --push_to_hub after the grid, a run that you chose by nvv push RUN_FOLDER"
+        " OWNER/NAME",
+    ),
     "data_dir": "say data_dirs: {corpus: folder}, or --data_dirs corpus=folder",
 }
 

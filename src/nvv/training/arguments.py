@@ -12,10 +12,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils import validate_repo_id
 from transformers import TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 from ..configuration_nvv import CONTRASTIVE_LOSS, HEADS, LOSSES, PADDINGS, POOLINGS
 
@@ -23,6 +26,8 @@ TASK_LOSSES = (*LOSSES, "ccc", "mse")
 TASK_WEIGHTINGS = ("fixed", "uncertainty")
 COLUMN_FIELDS = ("audio_column", "label_column", "speaker_column", "file_column", "split_column")
 SAMPLING_STRATEGIES = ("group_by_length", "random", "sequential", "class_balanced")
+# What the Trainer alone would follow, which pushes checkpoints; a run is pushed once.
+_HUB_FIELDS_OF_TRAINER = {"hub_strategy": HubStrategy.EVERY_SAVE, "hub_always_push": False}
 AUTOMATIC_METRIC = "auto"
 """`metric_for_best_model` by what the model predicts; see `nvv.training.scores.selection_metric`."""
 
@@ -450,6 +455,25 @@ class NvvTrainingArguments(TrainingArguments):
         _check_number("cpu_threads", self.cpu_threads, above=1, inclusive=True)
         _check_number("num_bootstrap_resamples", self.num_bootstrap_resamples, above=1, inclusive=True)
         self._check_combinations()
+        self._check_push()
+
+    def _check_push(self) -> None:
+        """Refuse what no upload would follow, and a repository that the Hub cannot have, before hours of training."""
+        for name, default in _HUB_FIELDS_OF_TRAINER.items():
+            if getattr(self, name) != default:
+                raise ArgumentsError(
+                    f"{name}: has no effect, found {getattr(self, name)!r}: a run is uploaded once, when it has ended. "
+                    "Leave it out."
+                )
+        if self.push_to_hub:
+            name = self.hub_model_id or Path(self.output_dir).resolve().name
+            try:
+                validate_repo_id(name)
+            except ValueError as error:
+                raise ArgumentsError(
+                    f"hub_model_id: {name!r} is no name that a repository can have ({error}) Pass --hub_model_id "
+                    "OWNER/NAME."
+                ) from error
 
     def _check_combinations(self) -> None:
         """Refuse what the base class would accept and then do differently from what it says."""

@@ -56,11 +56,12 @@ class RunArguments(NamedTuple):
 class _Parser(HfArgumentParser):
     """An `HfArgumentParser` that takes whole option names only and raises where the original ends the process."""
 
-    def __init__(self, groups: Sequence[type] = GROUPS, *, program: str = _TRAIN) -> None:
+    def __init__(self, groups: Sequence[type] = GROUPS, *, program: str = _TRAIN, example: str | None = None) -> None:
         super().__init__(
             groups,
             prog=program,
             usage="%(prog)s [CONFIG.yaml ...] [--any_field value ...]",
+            epilog=example and f"Example: {example}",
             allow_abbrev=False,
         )
         # The first action of a field: the second one of a boolean is its `--no_` form.
@@ -127,6 +128,7 @@ def parse_groups(
     program: str = _TRAIN,
     defaults: Mapping[str, Any] | None = None,
     default_output_dir: Callable[[Mapping[str, Any]], str] | None = None,
+    example: str | None = None,
 ) -> tuple[Any, ...]:
     """Read any dataclasses of arguments from YAML files and command-line options.
 
@@ -136,6 +138,7 @@ def parse_groups(
         program: the recipe's name, for `--help`.
         defaults: other defaults than the dataclasses' own; files and options override them.
         default_output_dir: names `output_dir` after all other values where nobody gave one.
+        example: a command line that can be run as it is, for the end of `--help`.
 
     Returns:
         One checked instance of each dataclass.
@@ -145,7 +148,7 @@ def parse_groups(
         FileNotFoundError: for a YAML file that is not there.
     """
     files, options = _split_command_line(arguments)
-    parser = _parser_of(tuple(groups), program)
+    parser = _parser_of(tuple(groups), program, example)
     sources = [(str(file), _read_yaml(file, parser=parser)) for file in files]
     _drop_options_of_other_methods(sources, on_command_line=_named_options(options, parser=parser))
     lower = dict(defaults or {})
@@ -168,9 +171,9 @@ def parse_groups(
 
 
 @cache
-def _parser_of(groups: tuple[type, ...], program: str) -> _Parser:
+def _parser_of(groups: tuple[type, ...], program: str, example: str | None) -> _Parser:
     """Make the parser of some groups, once: a sweep reads hundreds of runs."""
-    return _Parser(groups, program=program)
+    return _Parser(groups, program=program, example=example)
 
 
 def _named_options(options: Sequence[str], *, parser: _Parser) -> dict[str, str | None]:

@@ -138,8 +138,8 @@ def _num_training_steps(training: NvvTrainingArguments, *, num_clips: int) -> in
 def _trainer_arguments(training: NvvTrainingArguments, *, checkpoint: Path | None) -> NvvTrainingArguments:
     """Return what the Trainer itself is told."""
     told = copy.copy(training)
-    # Everything is uploaded in one commit at the end; the Trainer would push every checkpoint.
-    told.push_to_hub = False
+    # Everything is uploaded in one commit at the end; the Trainer would push every checkpoint, with the token in it.
+    told.push_to_hub, told.hub_token = False, None
     stopped_at = None if checkpoint is None else stopped_early_at(checkpoint)
     if stopped_at is not None:
         # The run was killed after it had stopped early: without this it would train on.

@@ -8,7 +8,8 @@ the callers' business. Own work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import TypeVar
 
 import torch
@@ -26,7 +27,7 @@ _MAX_SIDE_BY_SIDE = 8
 
 
 def computed_batches(
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     load: Callable[[Batch], Loaded],
     compute: Callable[[Loaded], Result],
     *,
@@ -36,7 +37,7 @@ def computed_batches(
     """Load and compute batches, and give the results in their order.
 
     Args:
-        batches: What to compute.
+        batches: What to compute; consumed as the results are, a few batches ahead.
         load: Decodes and pads a batch, in a thread.
         compute: Runs the encoder. On a CPU in several threads at once, so it must change nothing; it does not inherit
             the caller's inference mode.
@@ -50,7 +51,10 @@ def computed_batches(
         ValueError: If `num_workers` is negative.
     """
     num_threads = torch.get_num_threads()
-    side_by_side = min(num_threads, _MAX_SIDE_BY_SIDE, len(batches))
+    batches = iter(batches)
+    first = list(islice(batches, min(num_threads, _MAX_SIDE_BY_SIDE)))
+    batches = chain(first, batches)
+    side_by_side = len(first)
     if device_type != "cpu" or side_by_side < 2:
         yield from map(compute, prefetched(batches, load, num_workers=num_workers))
         return

@@ -324,9 +324,11 @@ def run_facts(
     """
     config = model.config
     everything = resolved_config(groups.values())
+    dataset_id = hub_dataset_id(groups["data"]) if "data" in groups else None
     is_automatic = training.metric_for_best_model == AUTOMATIC_METRIC
     return RunFacts(
-        corpus=corpus.facts,
+        # With the id, so that a card made later, from the files alone, names the dataset too.
+        corpus={**corpus.facts, **({"dataset_id": dataset_id} if dataset_id else {})},
         corpus_config=corpus.protocol,
         backbone_id=public_name(config.backbone_id),
         backbone_revision=config.backbone_revision,
