@@ -35,6 +35,8 @@ def main() -> None:
     """Read grid and options, run, and say how every run ended."""
     try:
         grid, arguments, push = parse(sys.argv[1:])
+        if arguments.dry_run and push.push_to_hub:
+            raise ArgumentsError("push_to_hub: has no effect with dry_run, which runs nothing; leave one of them out.")
         if arguments.dry_run:
             list_runs(grid, arguments)
             return
@@ -46,8 +48,7 @@ def main() -> None:
         print("Stopped. The same command goes on where this one stopped.", file=sys.stderr)
         sys.exit(130)
     tell(result)
-    if result.report:  # of jobs that still run it is written later, by --executor report
-        upload(result, push)
+    upload(result, push)
     sys.exit(0 if result.is_complete else 1)
 
 
@@ -67,7 +68,10 @@ def parse(words: Sequence[str]) -> tuple[Grid, SweepArguments, ResultsPushArgume
 
 
 def upload(result: SweepResult, push: ResultsPushArguments) -> None:
-    """Upload the report, if that was asked for."""
+    """Upload the report, if that was asked for and it is written."""
+    if push.push_to_hub and not result.report:
+        print("Nothing was uploaded, for there is no report yet.")
+        return
     try:
         pushed = push_asked_report(result.output_dir, push)
     except (PushError, ValueError) as error:

@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, Wav2Vec2FeatureExtractor, pipeline
 
-from nvv import NvvForAudioClassification
+from nvv import NvvForAudioClassification, adapters_nvv
 from nvv.hub.repository import save_repository
 from nvv.training.tuning import TuningArguments, apply_tuning
 
@@ -134,7 +134,12 @@ def stock_weights(model) -> list[torch.nn.Parameter]:
 
 @pytest.mark.parametrize(
     ("family", "variant"),
-    [("whisper", "pre_norm"), ("wav2vec2", "post_norm"), ("hubert", "pre_norm"), ("wavlm", "post_norm")],
+    [
+        ("whisper", "pre_norm"),
+        pytest.param("wav2vec2", "post_norm", marks=pytest.mark.slow),
+        pytest.param("hubert", "pre_norm", marks=pytest.mark.slow),
+        pytest.param("wavlm", "post_norm", marks=pytest.mark.slow),
+    ],
 )
 def test_each_adapter_answers_as_when_loaded_alone(make_backbone, make_repository, answers, family, variant):
     backbone = make_backbone(family, variant)
@@ -417,7 +422,14 @@ def test_training_through_peft_is_as_without_other_adapters(make_backbone, make_
 # --- saving ---
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("probe", "regression_probe")])
+@pytest.mark.parametrize(
+    "kind",
+    ["lora", "combined", "vera"]
+    + [
+        pytest.param(kind, marks=pytest.mark.slow)
+        for kind in ("adapter", "prompt", "dora", "adalora", "ia3", "ln_tuning")
+    ],
+)
 def test_active_adapter_is_saved_as_a_repository_of_its_own(make_backbone, make_repository, answers, tmp_path, kind):
     backbone = make_backbone()
     other, folder = make_repository(backbone, "lora", name="other"), make_repository(backbone, kind)
@@ -592,6 +604,18 @@ def test_repository_is_refused_beside_an_adapter_that_was_not_loaded(make_backbo
     assert model.active_adapters() == ["own"]
 
 
+@pytest.mark.parametrize("differs", [True, False])
+def test_another_feature_extractor_is_warned_of(two_lora, make_repository, monkeypatch, differs):
+    model, backbone = two_lora
+    folder = make_repository(backbone, "probe")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, "normalize_cut_clips": differs}))
+    warnings = []
+    monkeypatch.setattr(adapters_nvv.logger, "warning", warnings.append)
+    model.load_adapter(folder, "b")
+    assert ["normalises clips otherwise than that of 'default'" in warning for warning in warnings] == [True] * differs
+
+
 # --- where nvv is not installed ---
 
 ELSEWHERE = """
@@ -622,6 +646,7 @@ print(json.dumps(results))
 """
 
 
+@pytest.mark.slow
 def test_adapters_are_switched_where_nvv_is_not_installed(
     make_backbone, make_repository, answers, inputs, run_elsewhere, tmp_path
 ):

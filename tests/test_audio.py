@@ -351,3 +351,25 @@ def test_check_reports_the_file_as_it_is():
 def test_encoded_wav_comes_back_and_is_clipped_beyond_one():
     samples = np.array([0.0, 0.5, -0.5, 1.5, -1.5])
     np.testing.assert_allclose(decode_audio(encode_wav(samples)), [0.0, 0.5, -0.5, 1.0, -1.0], atol=1 / 16384)
+
+
+@pytest.mark.parametrize(("container", "subtype"), FORMATS)
+@pytest.mark.parametrize("rate", [16_000, 48_000, 8_000])
+def test_start_equals_the_start_of_the_whole(container, subtype, rate):
+    clip = encode(noise(4.0), rate, container, subtype)
+    start = decode_audio(clip, max_seconds=0.7)
+    assert len(start) == 0.7 * RATE
+    np.testing.assert_allclose(start, decode_audio(clip)[: len(start)], atol=1e-5)
+    np.testing.assert_array_equal(decode_audio(clip, max_seconds=60.0), decode_audio(clip))
+
+
+def test_start_is_read_without_what_follows():
+    damaged = np.concatenate([np.zeros(4 * RATE), [np.nan]])
+    clip = encode(damaged, container="WAV", subtype="FLOAT")
+    assert len(decode_audio(clip, max_seconds=1.0)) == RATE
+    with pytest.raises(AudioError, match="1 of 64001 samples are NaN"):
+        decode_audio(clip)
+    with pytest.raises(AudioError, match="cut off"):
+        decode_audio(clip[:-100], max_seconds=1.0)  # the header still tells
+    array = np.arange(8.0) / 8
+    assert decode_audio(array, source_sampling_rate=RATE, max_seconds=3 / RATE).tolist() == [0.0, 0.125, 0.25]

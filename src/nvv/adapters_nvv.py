@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedConfig
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.utils import cached_file, find_adapter_config_file
+from transformers.utils import cached_file, find_adapter_config_file, logging
 from transformers.utils.hub import extract_commit_hash
 from transformers.utils.loading_report import LoadStateDictInfo
 
@@ -29,6 +29,8 @@ from .loading_nvv import backbone_digest, load_head_weights
 if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
+
+logger = logging.get_logger(__name__)
 
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
 _BASE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
@@ -225,6 +227,11 @@ class AdapterSwitching:
         if config is not None:
             with adapters.temporarily(self, None):
                 _check_same_backbone(self, config, path)
+            if adapters.active is not None and config.normalize_cut_clips != self.config.normalize_cut_clips:
+                logger.warning(
+                    f"{path} was trained with a feature extractor that normalises clips otherwise than "
+                    f"that of {adapters.active!r}: give each adapter what its own makes of the waveform."
+                )
         self._place_adapter(adapters, name, path, config, hub_arguments, is_adapter=is_adapter, trains=is_trainable)
         return LoadStateDictInfo(set(), set(), set(), [], {}, set())
 

@@ -1,4 +1,4 @@
-"""Fixtures of the commands' tests: the Hub on localhost of the Hub's tests."""
+"""Fixtures of the commands' tests: the Hub on localhost, and the tone detector of the segmentation tests."""
 
 import importlib.util
 from pathlib import Path
@@ -10,3 +10,12 @@ _spec.loader.exec_module(_hub_conftest)
 hub = _hub_conftest.hub
 hub_environment = _hub_conftest.hub_environment
 make_run = _hub_conftest.make_run
+
+_spec = importlib.util.spec_from_file_location(
+    "segmentation_conftest", Path(__file__).parents[1] / "segmentation" / "conftest.py"
+)
+_segmentation_conftest = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_segmentation_conftest)
+
+tone_detector_folder = _segmentation_conftest.tone_detector_folder
+tone_recording = _segmentation_conftest.tone_recording

@@ -210,6 +210,15 @@ def test_tasks_and_numbers_answer_by_their_names(save, recordings):
     assert answer["tasks"]["feeling"]["numbers"] == pytest.approx(expected, abs=1e-5)
 
 
+def test_number_of_labels_is_refused_of_a_model_without_labels(save, recordings):
+    tasks = [{"name": "feeling", "kind": "regression", "outputs": ["valence"]}]
+    model = save(tasks=tasks, id2label={0: "valence"})
+    assert list(objects(run(model, "in/0.wav", "--format", "jsonl").stdout)[0]["numbers"]) == ["valence"]
+    result = run(model, "in/0.wav", "--top-k", 1)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "top_k: the model predicts numbers" in result.stderr
+
+
 @pytest.fixture
 def spectrogram_transformer(tmp_path):
     """A stock model that says yes or no to each label, as those trained on AudioSet do."""
@@ -331,7 +340,7 @@ def test_sound_on_standard_input_that_cannot_be_read_is_an_error(save):
         (["MODEL"], "sources: expected recordings as arguments or a list by --files-from, found neither."),
         (["MODEL", "in/0.wav", "--files-from", "list"], "or a list by --files-from, found both."),
         (["MODEL", "-", "in/0.wav"], "sources: - is one recording on standard input, and goes with no other source."),
-        (["MODEL", "--files-from", "nowhere"], "No such file or directory: 'nowhere'"),
+        (["MODEL", "--files-from", "nowhere"], "files_from: expected a file with paths, one a line; nowhere is none."),
         (["MODEL", "in/*.mp3"], "sources: in/*.mp3: no audio files."),
         (["nowhere/at/all", "in/0.wav"], "model: nowhere/at/all: no such folder, and no Hub id either"),
         (["MODEL", "in/0.wav", "--device", "cuda:99"], "device: 'cuda:99' cannot be used here"),

@@ -23,7 +23,7 @@ UNKNOWN = "--no-such-option"
 
 def examples(name):
     """Return the lines of the command's example, each from `nvv` on and split into arguments."""
-    lines = COMMANDS[name].epilog.partition("Example:\n")[2].splitlines()
+    lines = COMMANDS[name].epilog.partition("Example:\n")[2].replace("\\\n", " ").splitlines()
     split = [shlex.split(line) for line in lines if line.strip()]
     return [words[words.index("nvv") :] for words in split]
 
@@ -58,7 +58,7 @@ print(json.dumps({name: [run(start, arguments) for start in starts] for name, ar
 def outcomes(tmp_path_factory):
     """Of each case: status, standard output and standard error, as script and as module; and the folder they ran in."""
     folder = tmp_path_factory.mktemp("empty")
-    cases = {}
+    cases = {"no-such-command": ["no-such-command"]}
     for name in COMMANDS:
         cases[f"{name} help"] = [name, "--help"]
         cases[f"{name} unknown"] = [name, UNKNOWN]
@@ -141,9 +141,14 @@ def test_commands_are_listed_in_a_process_of_their_own(start, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     for name in COMMANDS:
         assert f"\n  {name} " in done.stdout
-    missing = subprocess.run([*start, "no-such-command"], capture_output=True, text=True, cwd=tmp_path)
-    assert missing.returncode == 2
-    assert "Error: No such command 'no-such-command'" in missing.stderr
+
+
+@pytest.mark.slow
+def test_command_that_is_none_is_an_error(outcomes):
+    as_script, as_module = outcomes[0]["no-such-command"]
+    assert as_module == as_script
+    assert as_script[:2] == [2, ""]
+    assert "Error: No such command 'no-such-command'" in as_script[2]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The page without a browser: what programs get from it, and what it keeps from them."""
 
 import os
+import time
 
 import gradio_client
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 
+from nvv.demo import page as page_module
 from nvv.demo.answers import answer_recording
 from nvv.demo.models import Models
 from nvv.demo.page import build_page
@@ -72,6 +74,18 @@ def test_page_has_one_public_endpoint_reports_nothing_and_loads_nothing_from_els
     assert not page.analytics_enabled
     assert os.environ["HF_HUB_DISABLE_TELEMETRY"]
     assert page.delete_cache == (300, 1800)
+
+
+@pytest.mark.slow
+def test_uploads_are_deleted_after_use(make_page, make_model_folder, write_recording, monkeypatch, tmp_path):
+    monkeypatch.setattr(page_module, "_DELETE_EVERY_S", 1)
+    monkeypatch.setattr(page_module, "_DELETE_AFTER_S", 1)
+    _, client = make_page(make_model_folder("one"))
+    client.predict("one", handle_file(write_recording(1.0)), api_name="/classify")
+    deadline = time.monotonic() + 30
+    while list((tmp_path / "served").rglob("recording.wav")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not list((tmp_path / "served").rglob("recording.wav"))
 
 
 def test_other_repositories_can_be_typed_in_only_where_that_is_allowed(make_page, make_model_folder, write_recording):

@@ -8,4 +8,4 @@ def test_examples_are_two_short_sounds_and_a_long_recording_that_say_they_are_co
     seconds = [audio_duration(example.path) for example in examples]
     assert max(seconds[:2]) < EVENTS_FROM_S
     assert seconds[2] == 40
-    assert all("computed" in example.title for example in examples)
+    assert all("computed" in example.path.name for example in examples)

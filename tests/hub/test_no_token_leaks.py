@@ -23,6 +23,8 @@ from transformers import TrainingArguments
 from typer.testing import CliRunner
 
 from nvv.cli import app
+from nvv.training.arguments import ArgumentsError
+from nvv.training.config_files import parse_arguments
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "hf_" + "LeakedQ7x" * 4
@@ -84,8 +86,6 @@ FAILURES = {
     "token unknown": 401,
     "token may only read": 403,
     "server fails": 500,
-    "server is down for a while": 503,
-    "too many requests": 429,
     "connection drops": None,
 }
 
@@ -131,6 +131,33 @@ def test_search_finds_a_token_wherever_it_could_be(tmp_path):
     assert len(files) == 4
     assert all(holds_token(path.read_bytes()) for path in files)
     assert not holds_token(b"hf_ada")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"hub_token: {TOKEN}: x",
+        f"hub_token: [{TOKEN}]",
+        f"hub_token: {{{TOKEN}: 1}}",
+        f"hub_tokens: {TOKEN}",
+        f"hub_token:{TOKEN}",
+        f"hub_token: '{TOKEN}",
+        f"hub_token: {TOKEN}\t\nseed: [",
+    ],
+)
+def test_settings_file_with_a_mistake_is_not_quoted_where_it_holds_the_token(text, tmp_path):
+    file = tmp_path / "secrets.yaml"
+    file.write_text(text + "\n")
+    with pytest.raises(ArgumentsError) as caught:
+        parse_arguments([str(file)])
+    assert str(file) in str(caught.value)
+    assert TOKEN not in str(caught.value)
+
+
+def test_option_with_a_mistake_is_not_shown_with_its_value():
+    with pytest.raises(ArgumentsError, match="Did you mean 'hub_token'") as caught:
+        parse_arguments(["--hub_tokn", TOKEN])
+    assert TOKEN not in str(caught.value)
 
 
 def test_push_of_a_run_shows_no_token(make_run, failure, token_words, assert_nowhere, caplog):

@@ -8,6 +8,7 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 
 from nvv.hub.push import PushError, push_repository
+from nvv.hub.results import read_report
 from nvv.hub.run_folder import RunFolderError
 
 # Requests that carry content or announce it.
@@ -267,13 +268,51 @@ def test_names_of_clips_stay_behind_where_they_may_not_be_public(make_run, hub):
     assert "predictions.csv" not in hub.model("ada/hidden").files()
 
 
-def test_reports_go_into_the_same_commit(make_run, hub, tmp_path):
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "operating_point.md").write_text("0.7")
-    folder = make_run()
-    push_repository(folder, "ada/laughs", reports={"evaluations/laugh": tmp_path / "report"})
+@pytest.fixture
+def report_on(tmp_path):
+    """The function that makes a report on an operating point, as far as an upload reads it."""
+
+    def make(corpus):
+        folder = tmp_path / "laugh"
+        folder.mkdir(exist_ok=True)
+        row = {"threshold": 0.7, "f1": 0.5}
+        content = {
+            "model": {"id": "run", "random_init": True},
+            "corpus": {"name": corpus, "config": "speaker", "is_synthetic": False},
+            "label": "laugh",
+            "threshold": 0.7,
+            "splits": {"test": {"operating_point": row, "table": [row]}},
+        }
+        (folder / "operating_point.json").write_text(json.dumps(content))
+        for file in ("detections.csv", "operating_point.md"):
+            (folder / file).write_text("test,S1/a.wav")
+        return {"evaluations/laugh": read_report(folder)}
+
+    return make
+
+
+def test_reports_lose_names_of_clips_too_when_the_repository_is_opened(make_run, hub, report_on):
+    folder = make_run(corpus="cnvve")
+    push_repository(folder, "ada/laughs", reports=report_on("cnvve"))
     repository = hub.model("ada/laughs")
-    assert repository.files()["evaluations/laugh/operating_point.md"] == b"0.7"
+    assert "evaluations/laugh/detections.csv" in repository.files()
+    repository.private = False
+    push_repository(folder, "ada/laughs", private=None)
+    assert "evaluations/laugh/detections.csv" not in repository.files()
+    assert "evaluations/laugh/operating_point.md" in repository.files()
+
+
+def test_clips_of_another_corpus_in_a_report_are_not_shown_either(make_run, hub, report_on):
+    pushed = push_repository(make_run(corpus="vivae"), "ada/laughs", private=False, reports=report_on("cnvve"))
+    assert not [path for path in hub.model("ada/laughs").files() if path.endswith(".csv")]
+    assert "CNVVE" in pushed.notices[0]
+
+
+def test_reports_go_into_the_same_commit(make_run, hub, report_on):
+    folder = make_run()
+    push_repository(folder, "ada/laughs", reports=report_on("vivae"))
+    repository = hub.model("ada/laughs")
+    assert repository.files()["evaluations/laugh/operating_point.md"] == b"test,S1/a.wav"
     assert commits(repository) == 2
     # A later push of the run leaves them, and says so.
     assert push_repository(folder, "ada/laughs").notices == (

@@ -176,6 +176,9 @@ def test_report_goes_below_evaluations_in_the_models_repository(make_run, make_r
     }
     assert len(repository.branches["v2"]) == len(repository.branches["main"]) + 1
     # What was evaluated must be what is there.
+    push_report(folder, "lab/laughs", to_results=False, model=str(run))
+    with pytest.raises(PushError, match="lab/laughs does not hold the weights that the report is on"):
+        push_report(folder, "lab/laughs", to_results=False, model=str(make_run(name="trained again")))
     push_repository(make_run("full", name="other"), "ada/other")
     with pytest.raises(PushError, match=r"ada/other does not hold the weights .*adapter_model\.safetensors"):
         push_report(folder, "ada/other", to_results=False, model=str(run))

@@ -1,4 +1,4 @@
-"""The whole way as a user goes it: prepare, push, train from the Hub, push, and load where there is no nvv, or no Hub."""
+"""The whole way as a user goes it: prepare, push, train from the Hub, push, load without nvv, load without the Hub."""
 
 import csv
 import json

@@ -103,7 +103,10 @@ def test_paths_come_while_their_program_is_still_finding_more():
         assert next(path for path in paths if path is not None).name == "b.wav"
         program.close()
         assert [path for path in paths if path is not None] == []
-    assert not [thread for thread in threading.enumerate() if thread.name == "listed files"]
+    for thread in threading.enumerate():
+        if thread.name == "listed files":
+            thread.join(timeout=10)
+            assert not thread.is_alive()
 
 
 def test_list_that_cannot_be_read_is_an_error():

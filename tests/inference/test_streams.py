@@ -228,7 +228,7 @@ def test_memory_is_bounded_however_many_sounds_there_are(make_classifier):
     asked = [0]
 
     def sounds():
-        for at in range(300):
+        for at in range(100):
             asked[0] = at + 1
             yield Sound(at, load)
 
@@ -237,11 +237,26 @@ def test_memory_is_bounded_however_many_sounds_there_are(make_classifier):
     # Before the first is computed three batches of two sounds are prepared, with four batches in the pool for the
     # last of them, and three sounds are loaded ahead.
     assert asked[0] <= 2 * 2 + 4 * 2 + 3
-    assert len(list(answers)) == 299
+    assert len(list(answers)) == 99
     gc.collect()
     assert living[0] == 0
     # Eight batches of two sounds wait, three are computed or prepared ahead, and three sounds are loaded ahead.
     assert 8 < most[0] <= (8 + 3) * 2 + 3
+
+
+def test_answer_waits_for_no_sound_after_its_own_for_long(make_classifier):
+    asked = []
+
+    def sounds():
+        for at, waveform in enumerate(noises([0.1] + [0.5] * 60)):
+            asked.append(at)
+            yield Sound(at, lambda waveform=waveform: waveform)
+
+    answers = compute_stream(make_classifier(), sounds(), max_batch_seconds=1.0, num_workers=0)
+    # The short first one fits in with none of the others, and still is not put off until they are done.
+    assert next(answers)[0] == 0
+    assert len(asked) < 20
+    answers.close()
 
 
 def test_long_sound_does_not_stay_in_memory_when_it_is_cut(make_classifier):
@@ -295,8 +310,19 @@ def test_other_errors_end_the_stream_and_its_threads(make_classifier):
     assert not threads_of_streams()
 
 
-@pytest.mark.parametrize(("kind", "needed_ms"), [("wav2vec2", 25.0), ("audio-spectrogram-transformer", 25.0)])
-def test_sound_too_short_for_a_stock_model_is_an_error_of_its_own(stock_folder, kind, needed_ms):
+def test_batch_that_does_not_fit_says_what_to_lower(make_classifier):
+    def compute(model, inputs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has …")
+
+    with pytest.raises(
+        ArgumentsError, match=r"max_batch_seconds: a batch of 2 sounds of up to 0\.5 s .* of cpu\. Lower"
+    ):
+        list(compute_stream(make_classifier(), sounds_of(noises([0.5, 0.2])), compute=compute))
+    assert not threads_of_streams()
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "audio-spectrogram-transformer"])
+def test_sound_too_short_for_a_stock_model_is_an_error_of_its_own(stock_folder, kind):
     classifier = load_classifier(str(stock_folder(kind)))
     waveforms = [np.full(samples, 0.1, np.float32) for samples in (399, 400, 8_000)]
     answers = list(compute_stream(classifier, sounds_of(waveforms)))

@@ -165,6 +165,11 @@ def test_every_report_goes_into_a_repository_of_results(run, pushed_run, corpus_
         ("baselines", ("--push_to_hub", "true", "--hub_dataset_id", "a/b/c"), "hub_dataset_id: "),
         ("sweep", (RECIPES / "grids" / "smoke.yaml", "--push_to_hub", "true"), "hub_dataset_id: expected a dataset"),
         (
+            "sweep",
+            (RECIPES / "grids" / "smoke.yaml", "--dry_run", "--push_to_hub", "true", "--hub_dataset_id", "a/b"),
+            "push_to_hub: has no effect with dry_run",
+        ),
+        (
             "detect",
             ("--model", ".", "--label", "x", "--push_to_hub", "true", "--store_in_model", "false"),
             "leave store_in_model true",

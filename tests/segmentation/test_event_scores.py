@@ -85,6 +85,7 @@ def same(ours, theirs):
     return theirs == pytest.approx(ours, abs=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")  # sed_eval's averages of nothing
 @pytest.mark.parametrize("first_seed", range(0, 200, 50))
 def test_scores_equal_those_of_sed_eval_when_events_are_random(first_seed):
     num_substitutions = 0
@@ -251,3 +252,4 @@ def test_table_shows_all_labels_averages_and_settings():
     assert [line.split()[0] for line in events.splitlines()[2:]] == ["laugh", "sigh", "macro", "overall"]
     assert events.splitlines()[2].split()[1:] == ["1", "1", "1", "1.000", "1.000", "1.000", "0.000"]
     assert len({len(line) for line in events.splitlines()[1:]}) == 1
+    assert scores_table(scores, notes=["No result."]) == f"No result.\n\n{table}"

@@ -145,6 +145,13 @@ def test_audacity_labels_are_lines_of_three_fields(segmentation):
     assert {line.count("\t") for line in lines} == {2}
 
 
+def test_label_of_several_lines_stays_in_its_line_of_an_audacity_track(segmentation):
+    event = Event(start_s=1.0, end_s=2.0, label="one\n\ttwo", score=0.5)
+    assert to_audacity(type(segmentation)(**{**vars(segmentation), "events": (event,)})) == (
+        "1.000000\t2.000000\tone two\n"
+    )
+
+
 def test_rttm_has_nists_ten_fields_and_lengths_that_add_up(segmentation):
     lines = to_rttm(segmentation).splitlines()
     rows = [line.split(" ") for line in lines]

@@ -9,6 +9,7 @@ import soundfile
 from scipy import signal
 
 from nvv.audio import AudioError
+from nvv.data import load_corpus
 from nvv.segmentation.generated import GenerationError, clips_of_split, generate_recording
 
 RATE = 16_000
@@ -240,3 +241,21 @@ def test_nothing_is_left_when_a_recording_cannot_be_made(options, words, clips, 
 def test_file_is_refused_when_its_ending_is_none_of_the_two(clips, tmp_path):
     with pytest.raises(GenerationError, match=r"a\.mp3: expected a file that ends in \.flac or \.wav"):
         generate_recording(tmp_path / "a.mp3", duration_s=10, clips_by_label=clips)
+
+
+@pytest.mark.realdata
+def test_real_clips_stand_where_the_events_say(real_data, tmp_path):
+    corpus = load_corpus(
+        "nonverbal_vocalization", data_dir=real_data / "nonverbal_vocalization", cache_dir=tmp_path / "c"
+    )
+    clips = clips_of_split(corpus["test"])
+    path = tmp_path / "a.flac"
+    events = generate_recording(path, duration_s=300, clips_by_label=clips, noise_dbfs=-70, snr_db=(20.0, 35.0))
+    waveform, _ = soundfile.read(path, dtype="float64")
+    assert len(events) == 30
+    for event in events:
+        start, end = samples(event)
+        heard = waveform[start:end]
+        alike = [one for one in map(np.float64, clips[event.label]) if len(one) == len(heard)]
+        likeness = [np.dot(heard, one) / np.sqrt(np.dot(heard, heard) * np.dot(one, one)) for one in alike]
+        assert max(likeness) > 0.99

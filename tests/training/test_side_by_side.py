@@ -78,3 +78,18 @@ def test_threads_are_given_back_when_a_batch_fails_or_the_caller_stops(four_thre
     next(stopped)
     stopped.close()
     assert torch.get_num_threads() == 4
+
+
+@pytest.mark.parametrize("device_type", ["cpu", "cuda"])
+def test_batches_are_asked_for_as_results_are_taken(four_threads, device_type):
+    asked = []
+
+    def batches():
+        for number in range(100):
+            asked.append(number)
+            yield number
+
+    computed = computed_batches(batches(), int, int, device_type=device_type, num_workers=2)
+    assert [next(computed) for _ in range(3)] == [0, 1, 2]
+    assert len(asked) <= 3 + 4 + 1  # taken, in work, and one for the next free thread
+    assert list(computed) == list(range(3, 100))

@@ -91,6 +91,7 @@ def classify(
     from ..inference.load import load_classifier
     from ..inference.readings import output_groups, why_no_result
     from ..inference.streams import compute_stream, heard_seconds, ready_classifier
+    from ..training.arguments import ArgumentsError
 
     progress_only_on_terminals()
     output = None if output == Path(_STANDARD_OUTPUT) else output
@@ -106,6 +107,8 @@ def classify(
         for reason in why_no_result(classifier):
             typer.echo(f"nvv classify: note: {reason}", err=True)
         groups = output_groups(classifier)
+        if top_k is not None and all(group.kind == "numbers" for group in groups):
+            raise ArgumentsError("top_k: the model predicts numbers, which are all shown; leave it out.")
         seconds, longer = heard_seconds(classifier), _Count()
         rows = compute_stream(
             classifier,
@@ -164,7 +167,10 @@ def _recordings(
     if files_from == _STANDARD_INPUT:
         return files_as_listed(sys.stdin.buffer), None
     if files_from is not None:
-        return _lines_of(Path(files_from).expanduser().open("rb")), None
+        path = Path(files_from).expanduser()
+        if path.is_dir() or not path.exists():  # and not `is_file`, which <(find …) is not
+            raise ArgumentsError(f"files_from: expected a file with paths, one a line; {files_from} is none.")
+        return _lines_of(path.open("rb")), None
     if _STANDARD_INPUT not in sources:
         files = audio_files(sources)
         return files, files

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Results", "note"]
 
 _SCORES_FILE = "event_scores.json"
+_NO_RESULT = "Random weights or computed sounds: these scores are no result."
 
 
 class Results:
@@ -124,8 +125,12 @@ class Results:
             labels=labels,
             durations={str(path): segmentation.duration_s for path, segmentation in self._found.items()},
         )
+        # Where they go, the tables say that they are no result.
+        trained = {segmentation.model_is_trained for segmentation in self._found.values()}
+        scores["model_is_trained"] = False if False in trained else None if None in trained else True
+        notes = [] if scores["model_is_trained"] is not False else [_NO_RESULT]
         with results_to(None) as write:
-            write(scores_table(scores) + "\n")
+            write(scores_table(scores, notes=notes) + "\n")
         if self._output_dir is not None:
             path = self._output_dir / _SCORES_FILE
             write_text(path, json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

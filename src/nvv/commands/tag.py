@@ -32,6 +32,7 @@ def tag(
     dataset: Annotated[
         str,
         typer.Argument(
+            metavar="DATASET",
             help="Hub id; folder that nvv prepare or save_to_disk wrote, or of class folders; Parquet file; or CSV, "
             "TSV or JSON lines file of paths."
         ),

@@ -302,6 +302,7 @@ class UndecodedAudio(datasets.Audio):
     """An Audio feature that stores a path without torchcodec, which the feature itself wants even for that."""
 
     def encode_example(self, value: Any) -> dict[str, Any]:
+        """Return the cell of a path; anything else is the feature's own business."""
         return {"bytes": None, "path": value} if isinstance(value, str) else super().encode_example(value)
 
 

@@ -146,9 +146,9 @@ def _card_metadata(classifier: Classifier, name: ModelName) -> Mapping[str, Any]
         if name.is_folder
         else ModelPlace(name=name.name, revision=classifier.facts.revision)
     )
-    card = place.find_of_run(_CARD)
     try:
+        card = place.find_of_run(_CARD)
         return {} if card is None else metadata_load(card) or {}
-    except (ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # OSError: the Hub is down, and the model was in the cache
         logger.warning(f"{name.shown}: the header of its card cannot be read and is left out ({error}).")
         return {}

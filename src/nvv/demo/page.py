@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ CSS = """
 #warning, #message .problem { border: 1px solid; border-radius: 8px; padding: 10px 14px; overflow-wrap: anywhere; }
 #warning { background: #fffaf0; border-color: #dd6b20; color: #7b341e; }
 #message .problem { background: #fff5f5; border-color: #c53030; color: #742a2a; }
-#recording { contain: inline-size; } /* a long waveform scrolls, rather than widen the page */
-#files { flex-wrap: wrap; }
+#recording, #events_table { contain: inline-size; } /* what is wide scrolls, rather than widen the page */
+#files, #examples { flex-wrap: wrap; }
 #facts dl { display: grid; grid-template-columns: 8.5em 1fr; margin: 0; }
 #facts dt, #facts dd { border-bottom: 1px solid var(--border-color-primary); margin: 0; overflow-wrap: anywhere;
     padding: 7px 4px; }
@@ -109,20 +110,12 @@ def build_page(models: Models, *, folder: Path, examples: Sequence[Example] = ()
                     buttons=[],
                     elem_id="recording",
                 )
-                if examples:
-                    gr.Examples(
-                        [[str(example.path)] for example in examples],
-                        inputs=[recording],
-                        label="Computed sounds to try it with",
-                        example_labels=[example.title for example in examples],
-                        cache_examples=False,
-                        preload=False,
-                    )
+                _offer_examples(examples, recording)
             with gr.Column(min_width=300):
                 message = gr.HTML(_plain(_NOTHING_YET), elem_id="message", padding=False)
                 gr.render(inputs=answer, triggers=[answer.change], show_progress="hidden")(_show_answers)
         with gr.Column(visible=False, elem_id="events") as events_part:
-            gr.Markdown("## When")
+            gr.Markdown("## Timeline")
             timeline = gr.Image(show_label=False, interactive=False, buttons=["fullscreen"], elem_id="timeline")
             caveats = gr.Markdown(elem_id="caveats")
             events = gr.Dataframe(
@@ -259,6 +252,20 @@ class _Actions:
 # ----------------------------------------------------------------------------------------------------------------------
 # Pieces of the page
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _offer_examples(examples: Sequence[Example], recording: gr.Audio) -> None:
+    """Put a button for each example, which puts it where recordings go.
+
+    Not with `gr.Examples`, whose copies of the files are deleted after a while like any other.
+    """
+    if not examples:
+        return
+    gr.Markdown("Computed sounds to try it with:")
+    with gr.Row(elem_id="examples"):
+        for example in examples:
+            button = gr.Button(example.title, size="sm", min_width=110)
+            button.click(partial(str, example.path), outputs=recording, api_visibility="private", queue=False)
 
 
 def _show_answers(answers: Sequence[Mapping[str, Any]] | None) -> None:

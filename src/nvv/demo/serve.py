@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -15,8 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from .models import Models
-from .page import CSS, build_page, page_theme
+from .models import DemoError, Models
 from .sounds import write_examples
 
 __all__ = ["serve_page"]
@@ -51,13 +51,16 @@ def serve_page(
         when_started: called with the page's address.
 
     Raises:
-        nvv.demo.models.DemoError: as `Models`.
+        nvv.demo.models.DemoError: as `Models`, and for a port that is taken.
         nvv.inference.load.ModelError: for a model that cannot be loaded.
-        OSError: for a port that is taken.
         ValueError: from gradio, for an address that cannot be reached from here.
     """
+    if port is not None:
+        _check_port(host or "127.0.0.1", port)  # before minutes of loading
     chosen = Models(models, allow_any=allow_any, device=device, dtype=dtype, max_loaded=max_loaded)
     with tempfile.TemporaryDirectory(prefix="nvv-demo-") as name, _gradio_in(Path(name) / "served") as folder:
+        from .page import CSS, build_page, page_theme  # gradio looks where to keep files when it is imported
+
         page = build_page(chosen, folder=folder, examples=write_examples(Path(name) / "examples"))
         try:
             with _ended_by_sigterm():
@@ -82,6 +85,16 @@ def serve_page(
                 threading.Event().wait()
         finally:
             page.close(verbose=False)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse an address and port that cannot be listened on."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DemoError(f"--port: {port} cannot be used on {host} ({reason}); choose another.") from error
 
 
 @contextmanager

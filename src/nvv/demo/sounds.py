@@ -40,13 +40,13 @@ def write_examples(folder: Path) -> list[Example]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     waveforms = {
-        "computed laugh": synthesize("laugh", _VOICE),
-        "computed cough": synthesize("cough", _VOICE),
-        "computed recording of 40 s": _long_recording(),
+        "laugh": synthesize("laugh", _VOICE),
+        "cough": synthesize("cough", _VOICE),
+        "recording of 40 s": _long_recording(),
     }
     examples = []
     for title, waveform in waveforms.items():
-        path = folder / f"{title.replace(' ', '_')}.wav"
+        path = folder / f"computed_{title.replace(' ', '_')}.wav"
         path.write_bytes(encode_wav(waveform))
         examples.append(Example(title=title, path=path))
     return examples

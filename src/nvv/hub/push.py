@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from .client_errors import CLIENT_FAILURES, describe_failure
 from .commits import HUB_FILE, commit_files, remote_files, remote_text
 from .model_card import CARD_FILE, CardFacts, write_model_card
 from .repository import set_repository_id
+from .results import Report
 from .retries import retrying_requests
 from .run_folder import files_to_push, is_own_file, names_clips, read_finished_run, why_clips_are_private
 
@@ -94,7 +95,7 @@ def push_repository(
     token: str | None = None,
     dataset_id: str | None = None,
     message: str | None = None,
-    reports: Mapping[str, Path] | None = None,
+    reports: Mapping[str, Report] | None = None,
     endpoint: str | None = None,
 ) -> PushedRepository:
     """Upload a finished run's folder, without its checkpoints, in one commit.
@@ -113,7 +114,7 @@ def push_repository(
         token: Access token with the right to write; None: ``HF_TOKEN`` or what ``hf auth login`` saved.
         dataset_id: The corpus's id on the Hub, for the card; None: the one that the run loaded it by, if it did.
         message: Of the commit.
-        reports: Folders with reports on the model, by where they go in the repository.
+        reports: Reports on the model, by where they go in the repository.
         endpoint: Address of the Hub; None: ``HF_ENDPOINT`` or the public one.
 
     Returns:
@@ -152,10 +153,11 @@ def push_repository(
         if facts.repository_id != repository:
             facts = CardFacts.from_directory(folder, repository_id=repository, dataset_id=dataset_id)
         write_model_card(folder, facts)
-        files = files_to_push(folder)
+        files, corpora = files_to_push(folder), [metrics["corpus"]]
         for place, report in (reports or {}).items():
-            files |= {f"{place}/{path}": file for path, file in files_to_push(report).items()}
-        files, notices = _without_private_clips(files, metrics["corpus"], is_public=not info.private)
+            files |= {f"{place}/{path}": file for path, file in report.files.items()}
+            corpora += report.corpora
+        files, notices = _without_private_clips(files, corpora, is_public=not info.private)
         stale = [path for path in remote if path not in files and (is_own_file(path) or _is_withheld(path, notices))]
         notices += _on_old_reports(remote, files)
         commit = commit_files(
@@ -300,10 +302,10 @@ def require_own_model(api: HfApi, repository: str, commit: str | None, remote: M
 
 
 def _without_private_clips(
-    files: Mapping[str, Path], corpus: Mapping[str, object], *, is_public: bool
+    files: Mapping[str, Path], corpora: Sequence[Mapping[str, object]], *, is_public: bool
 ) -> tuple[dict[str, Path], list[str]]:
     """Leave out what names clips that may not be public; say so."""
-    reason = why_clips_are_private([corpus]) if is_public else None
+    reason = why_clips_are_private(corpora) if is_public else None
     withheld = [path for path in files if names_clips(path)]
     if reason is None or not withheld:
         return dict(files), []

@@ -113,14 +113,14 @@ def push_asked_model(folder: Path, push: ModelPushArguments, *, report: Path) ->
     """
     if not push.push_to_hub:
         return None
-    place = f"{EVALUATIONS_FOLDER}/{read_report(report).name}"
+    on_it = read_report(report)
     return push_repository(
         folder,
         push.hub_model_id or repository_of_adapter(folder) or folder.resolve().name,
         private=push.hub_private_repo,
         revision=push.hub_revision,
         token=push.hub_token,
-        reports={place: report},
+        reports={f"{EVALUATIONS_FOLDER}/{on_it.name}": on_it},
     )
 
 

@@ -22,6 +22,7 @@ from ..data import list_corpora
 from ..decisions_nvv import front_end_of
 from ..files import write_text
 from ..hub.model_card import CardFacts, write_model_card
+from ..hub.repository import repository_of_adapter
 from ..metrics.thresholds import ThresholdError, choose_threshold
 from ..training.arguments import AUGMENTATION_FIELDS, TASK_FIELDS, ArgumentsError, DataArguments, refuse_fields
 from ..training.corpus import RunCorpus, load_run_corpus
@@ -36,7 +37,7 @@ from .detection_scores import Calibration, ScoredSplit, calibrate, calibration_r
 from .device import compute_device
 from .evaluation import default_output_dir as evaluation_dir
 from .load import WHOLE_CLIPS_SECONDS, Classifier, ModelError, load_classifier
-from .model_facts import ADAPTER_CONFIG, CONFIG
+from .model_facts import CONFIG
 from .seen import what_was_seen
 
 __all__ = ["PROGRAM", "DetectionResult", "choose_operating_point", "default_output_dir", "store_operating_point"]
@@ -435,7 +436,7 @@ def store_operating_point(folder: Path, report: Mapping[str, Any], *, replace_ot
         NvvConfig.from_dict(config)
     write_text(path, json.dumps(config, indent=2, sort_keys=True) + "\n")
     if (folder / METRICS_FILE).is_file():
-        write_model_card(folder, CardFacts.from_directory(folder, repository_id=_repository_id(folder)))
+        write_model_card(folder, CardFacts.from_directory(folder, repository_id=repository_of_adapter(folder)))
 
 
 def _point(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -459,10 +460,3 @@ def _point(report: Mapping[str, Any]) -> dict[str, Any]:
         **counts,
         "calibration": {split: results["label"]["equal_width"] for split, results in calibration["splits"].items()},
     }
-
-
-def _repository_id(folder: Path) -> str | None:
-    """Return the Hub id that an adapter's repository was given, which its card is to keep."""
-    path = folder / ADAPTER_CONFIG
-    name = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"] if path.is_file() else ""
-    return name if "/" in (name or "") else None

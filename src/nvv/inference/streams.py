@@ -130,7 +130,8 @@ def compute_stream(
         the iterator to stop early: what is being computed is finished, and the threads end.
 
     Raises:
-        ArgumentsError: for a limit or number out of range, or as `ready_classifier`.
+        ArgumentsError: for a limit or number out of range, or as `ready_classifier`; while it computes, for a batch
+            that does not fit into the device's memory.
         ValueError: for a feature extractor of another sampling rate than 16 kHz.
 
     Example:
@@ -195,12 +196,15 @@ def _answers(
     def forward(prepared: _Prepared) -> list[tuple[int, Answer]]:
         answers: list[tuple[int, Answer]] = []
         for group, names in prepared:
-            rows = [one.error for one in group] if names is None else forward_batch(model, names, compute)
+            if names is None:
+                answers += [(one.number, (one.key, one.error)) for one in group]
+                continue
+            try:
+                rows = forward_batch(model, names, compute)
+            except torch.OutOfMemoryError as error:
+                raise _too_large(group, model.device) from error
             # Copies: a row that is kept must not keep its batch.
-            answers += [
-                (one.number, (one.key, row if names is None else row.copy()))
-                for one, row in zip(group, rows, strict=True)
-            ]
+            answers += [(one.number, (one.key, row.copy())) for one, row in zip(group, rows, strict=True)]
         return answers
 
     computed = computed_batches(
@@ -337,6 +341,15 @@ def _prepared(batch: Sequence[_Loaded], inputs: BatchInputs) -> _Prepared:
     return [
         ([batch[place] for place in places], names) for places, names in inputs.prepare([one.waveform for one in batch])
     ]
+
+
+def _too_large(group: Sequence[_Loaded], device: torch.device) -> ArgumentsError:
+    """Say what to do about a batch that does not fit into memory."""
+    longest = max(len(one.waveform) for one in group) / SAMPLING_RATE
+    return ArgumentsError(
+        f"max_batch_seconds: a batch of {len(group)} sounds of up to {longest:.1f} s does not fit into the memory of "
+        f"{device}. Lower it (--batch-seconds), or use --dtype bfloat16 or another --device."
+    )
 
 
 def _check_half_precision(classifier: Classifier) -> None:

@@ -108,8 +108,12 @@ def event_scores(
     }
 
 
-def scores_table(scores: Mapping[str, Any]) -> str:
+def scores_table(scores: Mapping[str, Any], *, notes: Sequence[str] = ()) -> str:
     """Lay the scores of `event_scores` out as text for a terminal.
+
+    Args:
+        scores: From `event_scores`.
+        notes: What has to be said of them, such as that weights are random; above the tables, a line each.
 
     Returns:
         Two tables of equal columns, one row a label, then the macro average and everything together.
@@ -122,7 +126,7 @@ def scores_table(scores: Mapping[str, Any]) -> str:
         "event_based": f"events (starts within {settings['collar_s']:g} s, {ends}; optimal matching)",
         "segment_based": f"segments of {settings['segment_s']:g} s",
     }
-    parts = []
+    parts = ["\n".join(notes)] if notes else []
     for kind, heading in headings.items():
         result = scores[kind]
         rows = [(label, values) for label, values in result["labels"].items()]

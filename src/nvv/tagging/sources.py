@@ -78,7 +78,7 @@ class Split:
 
         Returns:
             As many as asked, at most one a row; in a stream at most one a file, or one a row group of Parquet files
-            where `datasets` can cut them (version 4.5 and later).
+            where `datasets` can cut them (5.2 can, 3.6 cannot).
         """
         if self.num_rows is None:
             return len(self._stream(wanted)[1])

@@ -230,7 +230,7 @@ def _read_yaml(file: Path, *, parser: _Parser) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ArgumentsError(f"{file}: not readable as YAML: {error}") from error
+        raise ArgumentsError(f"{file}: not readable as YAML: {_without_content(error)}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -243,8 +243,17 @@ def _read_yaml(file: Path, *, parser: _Parser) -> dict[str, Any]:
         try:
             values[str(name)] = _convert(value, action=action, containers=parser.containers[str(name)])
         except (ValueError, TypeError, ArgumentError, ArgumentTypeError) as error:
+            if name == "hub_token":  # the reason would show it
+                raise ArgumentsError(f"{file}: {name}: expected one token, as text.") from None
             raise ArgumentsError(f"{file}: {name}: {error}") from error
     return values
+
+
+def _without_content(error: yaml.YAMLError) -> str:
+    """Say what is wrong with a file and where, without its lines: one of them may hold a token."""
+    mark = getattr(error, "problem_mark", None)
+    where = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
+    return f"{getattr(error, 'problem', None) or type(error).__name__}{where}"
 
 
 def _convert(value: Any, *, action: Action, containers: tuple[type, ...]) -> Any:
