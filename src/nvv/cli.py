@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
+from . import register_auto_classes
 from .commands import audit, classify, compare, demo, embed, prepare, push, push_dataset, segment, tag
 from .version import __version__
 
@@ -30,10 +33,21 @@ def _nvv(
     """Speech models as classifiers of non-verbal vocalizations."""
 
 
+def _registering(function: Callable[..., None]) -> Callable[..., None]:
+    """Let a subcommand find the model registered; its help does without, and is quick."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **options: Any) -> None:
+        register_auto_classes()
+        function(*arguments, **options)
+
+    return run
+
+
 # In the order of a project: a corpus, a model, its use. Each module has a function of its own name, and an example.
 for _module in (prepare, push_dataset, audit, compare, push, classify, segment, embed, tag, demo):
     _function = getattr(_module, _module.__name__.rpartition(".")[2])
-    app.command(epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_function)
+    app.command(epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_registering(_function))
 
 
 def main() -> None:

