@@ -370,3 +370,15 @@ def test_folder_that_is_no_finished_run_is_an_error_that_says_what_it_is(make_ru
         with pytest.raises(RunFolderError, match=message):
             push_repository(broken, "ada/laughs")
     assert hub.log == []
+
+
+@pytest.mark.parametrize(
+    ("method", "random_init", "told"), [("lora", False, 1), ("frozen", False, 1), ("full", False, 0), ("lora", True, 0)]
+)
+def test_local_backbone_is_told_where_the_repository_needs_it(method, random_init, told, make_run, hub, tmp_path):
+    folder = make_run(method)
+    config = json.loads((folder / "config.json").read_text())
+    config["random_init_seed"] = 0 if random_init else None
+    (folder / "config.json").write_text(json.dumps(config))
+    notices = push_repository(folder, "ada/laughs").notices
+    assert [str(tmp_path / "tiny_whisper") in notice for notice in notices] == [True] * told

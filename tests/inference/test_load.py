@@ -11,6 +11,7 @@ from transformers import WhisperForAudioClassification, WhisperModel
 from nvv import NvvForAudioClassification
 from nvv.hub.repository import save_repository
 from nvv.inference import ModelError, load_classifier
+from nvv.inference.load import load_beside
 from nvv.loading_nvv import load_feature_extractor
 from nvv.training.tuning import TuningArguments, apply_tuning, trainable_parameters
 
@@ -170,3 +171,11 @@ def test_adapter_apart_from_its_run_is_refused(repository, tmp_path):
     checkpoint = folder.rename(tmp_path / "elsewhere" / "checkpoint-3")
     with pytest.raises(ModelError, match=r"neither config\.json nor config_resolved\.yaml"):
         load_classifier(str(checkpoint))
+
+
+def test_load_beside_refuses_a_checkpoint_of_an_adapter_which_says_nothing_of_its_labels(run_folder):
+    folder = run_folder()
+    classifier = load_classifier(str(folder))
+    checkpoint = next(folder.glob("checkpoint-*"))
+    with pytest.raises(ModelError, match="checkpoint of an adapter, which is loaded by itself"):
+        load_beside(classifier, str(checkpoint), adapter_name="b")

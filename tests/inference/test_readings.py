@@ -96,7 +96,10 @@ def test_scores_are_softmax_sigmoid_and_the_number_itself():
     # 1 : 3 are a quarter and three quarters; odds of 4 to 1 are four fifths.
     np.testing.assert_allclose(scores, [[0.25, 0.75, 0.8, -7.5], [1.0, 0.0, 0.0, 1e6]], atol=1e-7)
     assert scores.dtype == np.float64
-    np.testing.assert_array_equal(logits, before)
+    exact = logits.astype(np.float64)
+    scores_of(groups, exact)
+    for untouched in (logits, exact):
+        np.testing.assert_array_equal(untouched, before)
     np.testing.assert_allclose(scores_of(groups, logits[0]), scores[0])
     assert scores_of(groups, np.zeros((2, 5, 4))).shape == (2, 5, 4)
 

@@ -110,6 +110,7 @@ def test_waveform_spans_the_recording_and_is_left_out_without_an_envelope(make_s
 
 def test_curve_keeps_its_highest_scores_and_its_gaps_when_the_recording_is_long(make_segmentation):
     scores = np.full((14_400, 1), 0.1, dtype=np.float32)
+    scores[3] = np.nan  # one of the windows behind the first point
     scores[7001] = 0.95
     scores[10_000:11_000] = np.nan
     figure = timeline_figure(make_segmentation(3600.0, 1, scores=scores))
@@ -117,6 +118,7 @@ def test_curve_keeps_its_highest_scores_and_its_gaps_when_the_recording_is_long(
     times, values = curve.get_xdata(), curve.get_ydata()
     assert len(times) <= 1000
     assert times[np.nanargmax(values)] == pytest.approx(7001 * 0.25, abs=4)
+    assert values[0] == pytest.approx(0.1)
     assert np.nanmax(values) == pytest.approx(0.95)
     assert times[np.isnan(values)].min() == pytest.approx(2500, abs=4)
     assert times[np.isnan(values)].max() == pytest.approx(2750, abs=8)

@@ -211,7 +211,7 @@ def test_layer_weights_plot_is_left_out_without_a_weighted_sum(options, tmp_path
 
 def test_failed_push_leaves_a_complete_folder(options, tmp_path):
     # The tests run with HF_HUB_OFFLINE=1, so the Hub cannot be reached.
-    with pytest.raises(PushError, match="push it later with: nvv push .*run somebody/probe"):
+    with pytest.raises(PushError, match=r"push it later with: nvv push .*run somebody/probe"):
         _probe(options("--push_to_hub", "true", "--hub_model_id", "somebody/probe", "--single_layers", "false"))
     assert {"metrics.json", "probe.json", "README.md"} <= {path.name for path in (tmp_path / "run").iterdir()}
 

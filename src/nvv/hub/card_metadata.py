@@ -105,8 +105,8 @@ def card_data(facts: CardFacts) -> ModelCardData:
         license=licence.licence,
         license_name=licence.name,
         license_link=licence.link,
-        # Of an adapter too: the library that loads it, by which the Hub writes its example. PEFT alone would look for the
-        # head in the backbone's repository; the tags name it.
+        # Of an adapter too: it is transformers that loads it, and the Hub's example shows this library. PEFT alone would
+        # look for the config in the backbone's repository.
         library_name="transformers",
         pipeline_tag="audio-classification",
         tags=list(dict.fromkeys(tags)),

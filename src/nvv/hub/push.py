@@ -159,7 +159,7 @@ def push_repository(
             corpora += report.corpora
         files, notices = _without_private_clips(files, corpora, is_public=not info.private)
         stale = [path for path in remote if path not in files and (is_own_file(path) or _is_withheld(path, notices))]
-        notices += _on_old_reports(remote, files)
+        notices += [*_on_old_reports(remote, files), *_on_local_backbone(folder)]
         commit = commit_files(
             api,
             repository,
@@ -328,3 +328,18 @@ def _on_old_reports(remote: Mapping[str, RepoFile], files: Mapping[str, Path]) -
     if not old:
         return []
     return [f"Left as they are: {', '.join(old)}. If the model has changed, make these reports again."]
+
+
+def _on_local_backbone(folder: Path) -> list[str]:
+    """Say that an adapter or a head cannot be loaded elsewhere, because its backbone is a folder of this machine."""
+    config = NvvConfig.from_pretrained(folder)
+    is_adapter = (folder / "adapter_config.json").is_file()
+    if not (is_adapter or config.saved_weights == "head") or config.random_init:
+        return []
+    backbone = config.backbone_id or ""
+    if not (os.path.isabs(backbone) or Path(backbone).is_dir()):
+        return []
+    return [
+        f"The backbone is the folder {backbone}, which nobody else has: this model loads on this machine only. Push "
+        "the backbone, and train from its id on the Hub."
+    ]
