@@ -105,7 +105,7 @@ def card_data(facts: CardFacts) -> ModelCardData:
         license=licence.licence,
         license_name=licence.name,
         license_link=licence.link,
-        # Of an adapter too: it is transformers that loads it, and the Hub's example shows this library. PEFT alone would
+        # Of an adapter too: it is transformers that loads it, and the Hub's example is this library's. PEFT alone would
         # look for the config in the backbone's repository.
         library_name="transformers",
         pipeline_tag="audio-classification",
