@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from .dataset_options import (
+    AudioColumnOption,
+    ConfigOption,
+    DataDirOption,
+    DatasetRevisionOption,
+    SplitOption,
+    StreamingOption,
+)
 from .failures import explained
 from .model_options import (
     BatchSecondsOption,
@@ -45,20 +53,12 @@ def embed(
     pooling: Annotated[
         str | None, typer.Option(help="How a layer's frames become one vector: mean (default), max, first or last.")
     ] = None,
-    config: Annotated[str | None, typer.Option(help="Config of a dataset that has several.")] = None,
-    split: Annotated[
-        list[str] | None, typer.Option(help="Split of the dataset; may be repeated; by default all.")
-    ] = None,
-    audio_column: Annotated[
-        str | None, typer.Option(help="Column of the recordings; by default the only audio column, or audio.")
-    ] = None,
-    streaming: Annotated[
-        bool, typer.Option("--streaming", help="Read the dataset file by file instead of downloading it first.")
-    ] = False,
-    dataset_revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the dataset.")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder that the paths of a table start from; by default the table's.")
-    ] = None,
+    config: ConfigOption = None,
+    split: SplitOption = None,
+    audio_column: AudioColumnOption = None,
+    streaming: StreamingOption = False,
+    dataset_revision: DatasetRevisionOption = None,
+    data_dir: DataDirOption = None,
     revision: RevisionOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = "float32",

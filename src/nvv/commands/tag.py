@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from .dataset_options import (
+    AudioColumnOption,
+    ConfigOption,
+    DataDirOption,
+    DatasetRevisionOption,
+    SplitOption,
+    StreamingOption,
+)
 from .failures import explained
 from .model_options import (
     BatchSecondsOption,
@@ -38,11 +46,9 @@ def tag(
         ),
     ],
     output_dir: Annotated[Path, typer.Option(help="Dataset repository to write, or to go on with.")],
-    config: Annotated[str | None, typer.Option(help="Config of a dataset that has several.")] = None,
-    split: Annotated[list[str] | None, typer.Option(help="Split to tag; may be repeated; by default all.")] = None,
-    streaming: Annotated[
-        bool, typer.Option("--streaming", help="Read the dataset file by file instead of downloading it first.")
-    ] = False,
+    config: ConfigOption = None,
+    split: SplitOption = None,
+    streaming: StreamingOption = False,
     num_shards: Annotated[
         int | None,
         typer.Option(
@@ -54,13 +60,9 @@ def tag(
     column: Annotated[
         str, typer.Option(help="What the new columns begin with: COLUMN_label, COLUMN_score, COLUMN_scores …")
     ] = "nvv",
-    audio_column: Annotated[
-        str | None, typer.Option(help="Column of the recordings; by default the only audio column, or audio.")
-    ] = None,
-    dataset_revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the dataset.")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder that the paths of a table start from; by default the table's.")
-    ] = None,
+    audio_column: AudioColumnOption = None,
+    dataset_revision: DatasetRevisionOption = None,
+    data_dir: DataDirOption = None,
     revision: RevisionOption = None,
     trust_remote_code: TrustOption = False,
     device: DeviceOption = None,

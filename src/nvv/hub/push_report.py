@@ -16,7 +16,7 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
-from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.hf_api import DatasetInfo, ModelInfo, RepoFile
 
 from .commits import HUB_FILE, commit_files, is_same_content, remote_text
 from .model_card import CARD_FILE
@@ -248,13 +248,7 @@ def _push_results(api: HfApi, report: Report, repository_id: str, asked: _Asked)
         revision=asked.revision,
         stale=stale,
     )
-    return PushedRepository(
-        repository_id=repository,
-        url=f"{api.endpoint}/datasets/{repository}",
-        commit=commit,
-        files=tuple(sorted(files)),
-        private=bool(info.private),
-    )
+    return _pushed(info, files, commit=commit, url=f"{api.endpoint}/datasets/{repository}")
 
 
 def _push_to_model(api: HfApi, report: Report, repository_id: str, asked: _Asked) -> PushedRepository:
@@ -288,12 +282,16 @@ def _push_to_model(api: HfApi, report: Report, repository_id: str, asked: _Asked
         revision=asked.revision,
         stale=stale,
     )
+    return _pushed(
+        info, files, commit=commit, url=f"{api.endpoint}/{repository}/tree/{asked.revision or 'main'}/{place}"
+    )
+
+
+def _pushed(
+    info: ModelInfo | DatasetInfo, files: Mapping[str, Path | bytes], *, commit: str, url: str
+) -> PushedRepository:
     return PushedRepository(
-        repository_id=repository,
-        url=f"{api.endpoint}/{repository}/tree/{asked.revision or 'main'}/{place}",
-        commit=commit,
-        files=tuple(sorted(files)),
-        private=bool(info.private),
+        repository_id=info.id, url=url, commit=commit, files=tuple(sorted(files)), private=bool(info.private)
     )
 
 
