@@ -44,10 +44,12 @@ def _registering(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-# In the order of a project: a corpus, a model, its use. Each module has a function of its own name, and an example.
+# In the order of a project: a corpus, a model, its use. Each module has a function of its own name, an example, and a
+# docstring that says in a few words what the command is for.
 for _module in (prepare, push_dataset, audit, compare, push, classify, segment, embed, tag, demo):
     _function = getattr(_module, _module.__name__.rpartition(".")[2])
-    app.command(epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_registering(_function))
+    _purpose = (_module.__doc__ or "").partition("`: ")[2].partition(". ")[0].capitalize()
+    app.command(short_help=_purpose, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_registering(_function))
 
 
 def main() -> None:

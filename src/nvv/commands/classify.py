@@ -1,4 +1,4 @@
-"""`nvv classify`: what recordings are of. Own work."""
+"""`nvv classify`: say what recordings are of. Own work."""
 
 from __future__ import annotations
 

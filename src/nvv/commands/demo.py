@@ -1,4 +1,4 @@
-"""`nvv demo`: a page to try classifiers on. Own work."""
+"""`nvv demo`: serve a page to try classifiers on. Own work."""
 
 from __future__ import annotations
 

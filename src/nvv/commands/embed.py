@@ -1,4 +1,4 @@
-"""`nvv embed`: embeddings of recordings as a Parquet file. Own work."""
+"""`nvv embed`: write embeddings of recordings as a Parquet file. Own work."""
 
 from __future__ import annotations
 

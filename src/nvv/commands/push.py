@@ -1,4 +1,4 @@
-"""`nvv push`: upload a finished run as a model repository, or a report on models. Own work."""
+"""`nvv push`: upload a finished run, or a report. Own work."""
 
 from __future__ import annotations
 

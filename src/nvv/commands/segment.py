@@ -1,4 +1,4 @@
-"""`nvv segment`: when what is heard in recordings of any length. Own work."""
+"""`nvv segment`: find events in recordings of any length. Own work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nvv tag`: what a model makes of every recording of a dataset, as further columns of it. Own work."""
+"""`nvv tag`: copy a dataset with what a model makes of each recording. Own work."""
 
 from __future__ import annotations
 
