@@ -48,8 +48,10 @@ def _registering(function: Callable[..., None]) -> Callable[..., None]:
 # docstring that says in a few words what the command is for.
 for _module in (prepare, push_dataset, audit, compare, push, classify, segment, embed, tag, demo):
     _function = getattr(_module, _module.__name__.rpartition(".")[2])
-    _purpose = (_module.__doc__ or "").partition("`: ")[2].partition(". ")[0].capitalize()
-    app.command(short_help=_purpose, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_registering(_function))
+    _purpose = (_module.__doc__ or "").partition("`: ")[2].partition(". ")[0]
+    app.command(short_help=_purpose[:1].upper() + _purpose[1:], epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(
+        _registering(_function)
+    )
 
 
 def main() -> None:
