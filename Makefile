@@ -43,7 +43,8 @@ test-slow: $(STAMP)
 	$(PYTEST) -m 'slow and not gpu'
 
 test-scripts: $(SCRIPTS_STAMP)
-	OMP_NUM_THREADS=1 $(SCRIPTS_VENV)/bin/python -m pytest -q -n 2 tests/data tests/dataset_scripts tests/tagging tests/cli tests/test_cli.py \
+	OMP_NUM_THREADS=1 $(SCRIPTS_VENV)/bin/python -m pytest -q -n 2 tests/data tests/dataset_scripts tests/tagging tests/test_cli.py \
+		tests/cli/test_audit.py tests/cli/test_prepare.py tests/cli/test_push_dataset.py \
 		tests/hub/test_localhost_hub_clients.py::test_dataset_is_pushed_loaded_streamed_in_parts_and_cached \
 		$(wildcard tests/hub/test_dataset_*.py tests/hub/test_shard*.py tests/hub/test_resumable.py tests/hub/test_push_dataset.py)
 

@@ -1,7 +1,12 @@
 """Fixtures of the commands' tests: the Hub on localhost, and the tone detector of the segmentation tests."""
 
 import importlib.util
+import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 _spec = importlib.util.spec_from_file_location("hub_conftest", Path(__file__).parents[1] / "hub" / "conftest.py")
 _hub_conftest = importlib.util.module_from_spec(_spec)
@@ -19,3 +24,13 @@ _spec.loader.exec_module(_segmentation_conftest)
 
 tone_detector_folder = _segmentation_conftest.tone_detector_folder
 tone_recording = _segmentation_conftest.tone_recording
+
+
+@pytest.fixture
+def start_interruptible() -> Callable[..., subprocess.Popen]:
+    """The function that starts a program which Ctrl-C ends; a shell starts background processes that ignore it."""
+
+    def start(command: list[str | Path], **options) -> subprocess.Popen:
+        return subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options)
+
+    return start

@@ -426,8 +426,8 @@ def test_reader_that_leaves_early_ends_it_quietly(save, recordings):
 
 
 @pytest.mark.slow
-def test_interrupt_ends_it_at_once(save, recordings):
-    program = subprocess.Popen(
+def test_interrupt_ends_it_at_once(save, recordings, start_interruptible):
+    program = start_interruptible(
         [NVV, "classify", save(), "--files-from", "-", "--format", "jsonl", "--output", "out.jsonl"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,

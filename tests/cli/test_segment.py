@@ -256,10 +256,10 @@ def test_names_that_only_the_command_knows_are_those_of_the_library():
 
 @pytest.mark.slow
 def test_interrupted_run_leaves_finished_recordings_and_nothing_half_written(
-    model, recording, tone_recording, tmp_path
+    model, recording, tone_recording, start_interruptible, tmp_path
 ):
     tone_recording([("high", 1.0, 2.0)], seconds=1200.0, name="z.wav")
-    process = subprocess.Popen(
+    process = start_interruptible(
         [NVV, "segment", model, "recording.wav", "z.wav", "--output-dir", "out", "--batch-seconds", "2"],
         stderr=subprocess.PIPE,
         text=True,
