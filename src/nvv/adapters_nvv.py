@@ -242,7 +242,7 @@ class AdapterSwitching:
                 f"load_adapter: {', '.join(sorted(set(arguments) & set(_STOCK_ARGUMENTS))) or 'no peft_model_id'} is "
                 "for a model without other adapters; give the id or folder of a repository."
             )
-        _register_tuners()
+        register_tuners_with_peft()
         return super().load_adapter(path, name, **arguments)
 
     def _place_adapter(
@@ -475,7 +475,7 @@ def _split_arguments(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[st
     return hub_arguments, {name: value for name, value in arguments.items() if name in fields}
 
 
-def _register_tuners() -> None:
+def register_tuners_with_peft() -> None:
     """Enters nvv's adapters and prompts into PEFT's tables; without PEFT nothing needs them."""
     from .tuners_nvv import register_tuners
 

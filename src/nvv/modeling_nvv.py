@@ -18,7 +18,13 @@ from transformers import initialization as init
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import is_peft_available
 
-from .adapters_nvv import HUB_ARGUMENTS, AdapterSwitching, is_adapter_only, pin_revision
+from .adapters_nvv import (
+    HUB_ARGUMENTS,
+    AdapterSwitching,
+    is_adapter_only,
+    pin_revision,
+    register_tuners_with_peft,
+)
 from .backbones_nvv import BACKBONE_CLASSES, frame_mask_of
 from .configuration_nvv import CONTRASTIVE_LOSS, NvvConfig, own_fields
 from .contrastive_nvv import supervised_contrastive_loss
@@ -375,7 +381,7 @@ class NvvForAudioClassification(AdapterSwitching, PreTrainedModel):
             raise ImportError(f"{path} holds an adapter, which takes the peft library to load: pip install peft")
         if not is_adapter and config.saved_weights == "all":
             if is_peft_available():
-                _register_tuners()
+                register_tuners_with_peft()
             return super().from_pretrained(path, *model_args, **stock, **kwargs)
 
         # The backbone's weights are elsewhere. What the repository lacks is put together first, so that transformers
@@ -420,13 +426,6 @@ def _check_inputs(input_values: torch.Tensor, attention_mask: torch.Tensor | Non
     # branch on values.
     if not torch.compiler.is_compiling() and bool((attention_mask[:, 1:] > attention_mask[:, :-1]).any()):
         raise ValueError("attention_mask must be 1 on each clip's samples and 0 after them: pad on the right.")
-
-
-def _register_tuners() -> None:
-    """Enters nvv's adapters and prompts into PEFT's tables; without PEFT nothing needs them."""
-    from .tuners_nvv import register_tuners
-
-    register_tuners()
 
 
 def _check_config_fields(fields: dict[str, Any]) -> None:

@@ -158,7 +158,9 @@ def push_repository(
             files |= {f"{place}/{path}": file for path, file in report.files.items()}
             corpora += report.corpora
         files, notices = _without_private_clips(files, corpora, is_public=not info.private)
-        stale = [path for path in remote if path not in files and (is_own_file(path) or _is_withheld(path, notices))]
+        withholds_clips = bool(notices)  # an earlier push may have left some, when the repository was private
+        removable = [path for path in remote if is_own_file(path) or (withholds_clips and names_clips(path))]
+        stale = [path for path in removable if path not in files]
         notices += [*_on_old_reports(remote, files), *_on_local_backbone(folder)]
         commit = commit_files(
             api,
@@ -314,11 +316,6 @@ def _without_private_clips(
         f"{reason}"
     )
     return {path: file for path, file in files.items() if path not in withheld}, [notice]
-
-
-def _is_withheld(path: str, notices: list[str]) -> bool:
-    """Say whether an earlier push, when the repository was private, left what is withheld now."""
-    return bool(notices) and names_clips(path)
 
 
 def _on_old_reports(remote: Mapping[str, RepoFile], files: Mapping[str, Path]) -> list[str]:
