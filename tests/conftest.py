@@ -9,7 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,15 @@ def unequal_clips() -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(7)
     seconds_and_gain = [(1.93, 0.3), (0.41, 0.05), (1.2, 0.9), (0.06, 0.2), (0.01, 0.2)]
     return [gain * torch.randn(int(16_000 * s), generator=generator) for s, gain in seconds_and_gain]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute in one thread: two on a shared machine wait for each other longer than tiny models compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

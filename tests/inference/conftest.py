@@ -10,7 +10,6 @@ import datasets
 import huggingface_hub
 import numpy as np
 import pytest
-import torch
 from transformers import (
     ASTConfig,
     ASTFeatureExtractor,
@@ -154,9 +153,5 @@ def tones(make_split):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    """Two threads on a shared machine wait for each other longer than these tiny models compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    """Every test here computes in one thread."""

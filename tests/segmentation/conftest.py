@@ -36,12 +36,8 @@ def noise(seconds, *, rate=RATE, seed=0, rms=0.003):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    """Two threads on a shared machine wait for each other longer than these tiny models compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    """Every test here computes in one thread."""
 
 
 def make_tone_detector(**fields):

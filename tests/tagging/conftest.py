@@ -14,7 +14,6 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 import pytest
-import torch
 from transformers import Wav2Vec2FeatureExtractor
 
 from nvv.audio import encode_wav
@@ -55,12 +54,8 @@ A. Tuner and B. Fork
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    """Two threads on a shared machine wait for each other longer than these tiny models compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    """Every test here computes in one thread."""
 
 
 @pytest.fixture(autouse=True)
